@@ -1,0 +1,247 @@
+"""The words of the project, as frozen dataclasses. Standard library only, so that every verb can import them for nothing.
+
+Everything here survives a round trip through JSON: it is what the ledger stores. Arrays are never in here; they stay in
+files that a noun names by path and digest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+Kind = Literal["number", "boolean", "category"]
+Task = Literal["regression", "binary", "multiclass"]
+Cause = Literal["first", "drift", "degradation", "schedule", "volume", "event", "deferred", "none"]
+
+
+class Outcome(StrEnum):
+    """How a window's cycle ended. `WAITING` is the one that a person turns into another."""
+
+    PROMOTED = "promoted"
+    KEPT = "kept"
+    REJECTED = "rejected"
+    QUARANTINED = "quarantined"
+    WAITING = "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One feature: `number` (NaN is missing), `boolean`, or `category` (a string; null and "" are the same value)."""
+
+    name: str
+    kind: Kind
+    nullable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a window's table must hold: the features, the target, and the column that orders rows in time."""
+
+    columns: tuple[Column, ...]
+    target: str
+    task: Task = "regression"
+    time: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One finished slice of fresh data. `digest` is the SHA-256 of its bytes; `start` and `end` are ISO 8601 event times."""
+
+    stream: str
+    id: str
+    uri: str
+    digest: str
+    rows: int
+    start: str | None = None
+    end: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """One way in which a window breaks its contract, in words a data supplier understands."""
+
+    column: str | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnDrift:
+    """One column of one Profile against another. `effect` is the size that thresholds look at; `effect_name` says which."""
+
+    column: str
+    kind: Kind
+    statistics: dict[str, float]
+    p_value: float
+    q_value: float
+    effect_name: str
+    effect: float
+    limit: float
+    drifted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """A window's Profile against the one its champion was trained on."""
+
+    window: str
+    version: int
+    rows_reference: int
+    rows_current: int
+    columns: tuple[ColumnDrift, ...]
+
+    @property
+    def drifted(self) -> tuple[ColumnDrift, ...]:
+        """The columns over their limit, worst first."""
+        return tuple(sorted((c for c in self.columns if c.drifted), key=lambda c: -c.effect / c.limit))
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Retrain or keep, why, and the reason in words with its number. `deferred`: a later window of the backlog retrains."""
+
+    retrain: bool
+    cause: Cause
+    reason: str
+    deferred: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The registered version that answers now, and what it was made from. `folder` holds its checkpoint and graph."""
+
+    version: int
+    folder: str
+    cycle_id: str
+    window: str
+    baseline: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One model on one set of rows."""
+
+    rows: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveScore:
+    """The live model on a whole window, before that window was trained on; `answers` is the file of what Triton said."""
+
+    version: int
+    score: Score
+    answers: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scorecard:
+    """Champion and challenger on the same rows. `gain` is relative (0.03 is 3% better), `low` its lower confidence bound."""
+
+    metric: str
+    rows: int
+    challenger: Score
+    champion: Score | None
+    champion_version: int | None
+    gain: float | None
+    low: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One gate rule with its number and its limit."""
+
+    name: str
+    passed: bool
+    value: float | None
+    limit: float | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Every gate rule; passed when all of them did."""
+
+    rules: tuple[Rule, ...]
+
+    @property
+    def passed(self) -> bool:
+        """True when no rule failed."""
+        return all(rule.passed for rule in self.rules)
+
+    @property
+    def reason(self) -> str:
+        """The failed rules in words, or the passed ones when none failed."""
+        failed = [rule.message for rule in self.rules if not rule.passed]
+        return "; ".join(failed or [rule.message for rule in self.rules])
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """How fresh rows are cut by time: the last `judge` share judges, the `stop` share before it stops, the rest is fitted.
+
+    Below `min_stop_rows` stop rows there is no stop slice and the fit runs its whole budget.
+    """
+
+    stop: float = 0.1
+    judge: float = 0.2
+    min_stop_rows: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """One fine-tune, whole: what a process needs that opens no ledger and asks no registry.
+
+    `folder` receives the results. `parent` is the champion's folder (None trains from nothing). `fresh` are the windows since the
+    champion's last trained one and `past` those before it, both oldest first. `model`, `strategy` and `trainer` are
+    configuration nodes (`_target_` and arguments).
+    """
+
+    cycle_id: str
+    folder: str
+    schema: Schema
+    fresh: tuple[Window, ...]
+    past: tuple[Window, ...]
+    parent: str | None
+    model: dict[str, Any]
+    strategy: dict[str, Any]
+    trainer: dict[str, Any]
+    slices: Slices
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a job did. Its folder holds `checkpoint.ckpt`, `model.onnx`, `golden.npz` and, written last, `result.json`."""
+
+    folder: str
+    strategy: str
+    parent: str | None
+    seed: int
+    rows_fit: int
+    rows_stop: int
+    rows_judge: int
+    steps: int
+    fit_loss: float
+    stop_loss: float | None
+    exported: Literal["graph", "weights"]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A version published in the model repository and verified live, or the reason why it was not."""
+
+    version: int
+    previous: int | None
+    released: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The last record of a cycle: its Outcome, the version concerned, and the reason in words."""
+
+    outcome: Outcome
+    reason: str
+    version: int | None = None
