@@ -1,0 +1,3 @@
+"""pytest collects doctests here; `backends` imports what exists only inside the embedded server."""
+
+collect_ignore = ["backends"]

@@ -1,0 +1,23 @@
+"""Programs that some tests need and pip does not install: without one, its tests say so and how to get it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+def require(program: str, install_line: str) -> None:
+    """Report a test as not run, with the remedy, when a program is missing; fail when REQUIRE_SERVERS=1.
+
+    `program` is a path (it holds a "/"), which must exist, or a command on PATH.
+    """
+    there = Path(program).exists() if "/" in program else shutil.which(program) is not None
+    if there:
+        return
+    reason = f"not run: needs {program}; install it with: {install_line}"
+    if os.environ.get("REQUIRE_SERVERS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
