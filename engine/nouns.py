@@ -212,10 +212,14 @@ class JobSpec:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What a job did. Its folder holds `checkpoint.ckpt`, `model.onnx`, `golden.npz` and, written last, `result.json`."""
+    """What a job did. Its folder holds `checkpoint.ckpt`, `model.onnx`, `golden.npz` and, written last, `result.json`.
+
+    `windows` are the ids of every window whose rows were drawn.
+    """
 
     folder: str
     strategy: str
+    windows: tuple[str, ...]
     parent: str | None
     seed: int
     rows_fit: int
@@ -229,12 +233,23 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
-    """A version published in the model repository and verified live, or the reason why it was not."""
+class JobFailure:
+    """A job that ended without a challenger, for a reason that trying again would not change."""
 
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The end of an attempt to change the live version.
+
+    `released`: it answers and the alias names it. `stale`: another version is champion than the one it was judged against.
+    `held`: a rollback holds the stream. `failed`: it did not answer as it should once live, and the previous one was put back.
+    """
+
+    state: Literal["released", "stale", "held", "failed"]
     version: int
     previous: int | None
-    released: bool
     reason: str
 
 

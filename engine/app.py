@@ -1,0 +1,419 @@
+"""The verbs of the command `warmstart`. Each imports what it needs when it runs, so `status` waits for neither torch nor MLflow."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from engine.configuration import RECORDED, ConfigurationError, resolve, resolve_outside, unknown
+
+if TYPE_CHECKING:
+    from engine.display import Display
+    from engine.ledger import Cycle, Ledger
+    from engine.loop import Loop
+    from engine.nouns import Closing
+    from engine.stream import Outside
+    from serving.server import EmbeddedServer
+
+OK = 0
+USAGE = 2  # the command, the configuration or the environment is wrong: trying again changes nothing
+ATTENTION = 3  # done, but a window was quarantined or a version waits for a person
+BUSY = 4  # another process works on the stream
+OUTAGE = 75  # something did not answer (sysexits.h EX_TEMPFAIL): try again later
+
+OVERRIDES = click.argument("overrides", nargs=-1)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="warmstart")
+def cli() -> None:
+    """Keep models fresh: windows of data in, verified versions in Triton out.
+
+    \b
+    Every verb takes Hydra overrides after it, the stream first of all:
+      warmstart run stream=flights
+      warmstart update stream=flights gate.margin=-0.01
+      warmstart status
+
+    \b
+    Exit codes: 0 done; 2 wrong command, configuration or set-up; 3 done, but a person should look (a window was
+    quarantined or a version waits for approval); 4 another process works on the stream; 75 something did not
+    answer, try again later.
+    """
+
+
+@cli.command()
+@click.option("--until-idle", is_flag=True, help="Exit when no window is pending.")
+@OVERRIDES
+def run(until_idle: bool, overrides: tuple[str, ...]) -> None:
+    """Work on a stream until Ctrl-C: carry every window that lands to its Outcome."""
+    with _at_work("run", overrides) as (loop, display, poll):
+        closings: list[Closing] = []
+        while True:
+            closings += loop.carry_pending()
+            if until_idle:
+                break
+            display.idle("waiting for windows")
+            time.sleep(poll)
+    sys.exit(_code(closings))
+
+
+@cli.command()
+@OVERRIDES
+def update(overrides: tuple[str, ...]) -> None:
+    """Do what is pending, then exit. Uses a running Triton, else starts one to verify and stops it."""
+    with _at_work("update", overrides) as (loop, display, _):
+        closings = list(loop.carry_pending())
+        if not closings:
+            display.say("nothing is pending")
+    sys.exit(_code(closings))
+
+
+@cli.command()
+@OVERRIDES
+def serve(overrides: tuple[str, ...]) -> None:
+    """Serve the released versions with an embedded Triton until Ctrl-C."""
+    from serving.repository import Repository
+
+    config = resolve_outside(overrides)
+    if config["serving"]["mode"] != "embedded":
+        raise ConfigurationError("`serve` starts the embedded server; with `serving=external` the servers are yours to start")
+    server = _start_server(config, "serve")
+    click.echo(f"serving {', '.join(Repository(Path(config['serving']['repository'])).names()) or 'nothing yet'}")
+    click.echo(f"gRPC {server.address}\nHTTP {server.http}\nmetrics {server.metrics}\nlog {server.log}")
+    try:
+        while server.answers():
+            time.sleep(1.0)
+        raise click.ClickException(f"the server ended by itself; its log: {server.log}")
+    finally:
+        server.stop()
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@OVERRIDES
+def status(as_json: bool, overrides: tuple[str, ...]) -> None:
+    """Show what is live, what happened last and what waits for a person."""
+    from engine import report
+
+    config = resolve_outside(overrides)
+    named = [o.partition("=")[2] for o in overrides if o.startswith("stream=")]
+    with _ledger(config) as ledger:
+        names = ledger.stream_names()
+        if named and named[0] not in names:
+            raise ConfigurationError(unknown("stream with history", named[0], names or ["none yet"]))
+        found = [report.stream_status(ledger, name) for name in named or names]
+    found_server = _record(config)
+    if as_json:
+        click.echo(json.dumps({"streams": found, "server": found_server}, indent=2))
+    else:
+        report.print_status(found, found_server)
+
+
+@cli.command()
+@click.option("--to", "version", type=int, help="The version to put back; without it, the one that was champion before.")
+@OVERRIDES
+def rollback(version: int | None, overrides: tuple[str, ...]) -> None:
+    """Put an earlier version back at once and hold the stream."""
+    config = resolve(overrides)
+    with _outside(config, "rollback") as (outside, _):
+        done = outside.releases.rollback(version, getpass.getuser())
+    click.echo(f"{done.reason}; version {done.previous} is out, the stream is held: `warmstart resume` lets it go on")
+    sys.exit(OK if done.state == "released" else 1)
+
+
+@cli.command()
+@OVERRIDES
+def resume(overrides: tuple[str, ...]) -> None:
+    """Let a held stream go on."""
+    config = resolve(overrides)
+    with _ledger(config) as ledger:
+        held = ledger.held(config["stream"]["name"])
+        ledger.hold(config["stream"]["name"], None)
+    click.echo(f"released the hold ({held})" if held else "the stream was not held")
+
+
+@cli.command()
+@click.option("--version", "number", type=int, help="Which, when more than one waits.")
+@OVERRIDES
+def approve(number: int | None, overrides: tuple[str, ...]) -> None:
+    """Release the version that waits for a person."""
+    from engine.nouns import Closing, Outcome
+
+    config = resolve(overrides)
+    with _outside(config, "approve") as (outside, _):
+        cycle = _waiting(outside.ledger, config["stream"]["name"], number)
+        assert cycle.version is not None
+        expects = _judged_against(outside.ledger, cycle)
+        done = outside.releases.release(cycle.version, expects, cycle.id, cause="approval")
+        who = getpass.getuser()
+        if done.state == "stale":
+            raise ConfigurationError(f"{done.reason}; `warmstart retry {cycle.window.id}` trains and judges anew")
+        if done.state == "failed":
+            outside.deployment.discard(outside.releases.stream, cycle.version)
+            outside.ledger.settle(cycle.id, Closing(Outcome.REJECTED, done.reason, cycle.version))
+            raise click.ClickException(done.reason)
+        outside.ledger.settle(cycle.id, Closing(Outcome.PROMOTED, f"approved by {who}", cycle.version))
+    click.echo(f"{done.reason}, approved by {who}")
+
+
+@cli.command()
+@click.option("--version", "number", type=int, help="Which, when more than one waits.")
+@OVERRIDES
+def reject(number: int | None, overrides: tuple[str, ...]) -> None:
+    """Turn the version that waits for a person away."""
+    from engine.nouns import Closing, Outcome
+
+    config = resolve(overrides)
+    with _outside(config, "reject") as (outside, _):
+        cycle = _waiting(outside.ledger, config["stream"]["name"], number)
+        assert cycle.version is not None
+        outside.deployment.discard(outside.releases.stream, cycle.version)
+        reason = f"rejected by {getpass.getuser()}"
+        outside.registry.annotate(cycle.version, {"verdict": reason})
+        outside.ledger.settle(cycle.id, Closing(Outcome.REJECTED, reason, cycle.version))
+    click.echo(f"version {cycle.version} {reason}")
+
+
+@cli.command()
+@click.argument("window")
+@OVERRIDES
+def retry(window: str, overrides: tuple[str, ...]) -> None:
+    """Try a window again that was quarantined, rejected or kept: a new attempt from the start."""
+    from engine.locks import Busy
+    from engine.nouns import Outcome
+
+    config = resolve(overrides)
+    name = config["stream"]["name"]
+    with _ledger(config) as ledger:
+        cycles = {cycle.window.id: cycle for cycle in ledger.cycles(name)}
+        if window not in cycles:
+            raise ConfigurationError(unknown("window", window, list(cycles)[-20:]))
+        latest = cycles[window]
+        if latest.outcome == Outcome.PROMOTED:
+            raise ConfigurationError(f"window {window} was promoted as version {latest.version}; there is nothing to try again")
+        if latest.closed is not None:
+            ledger.again(latest.window)
+    try:
+        with _at_work("retry", overrides) as (loop, _, _):
+            closings = list(loop.carry_pending())
+    except Busy as busy:
+        click.echo(f"queued: {busy}, and takes it up now")
+        sys.exit(OK)
+    sys.exit(_code(closings))
+
+
+# what the verbs share
+
+
+@contextlib.contextmanager
+def _at_work(verb: str, overrides: Sequence[str]) -> Iterator[tuple[Loop, Display, float]]:
+    """Everything for carrying windows: configuration, ledger, the stream's lock, a server, a warm job server."""
+    config = resolve(overrides)
+    threading.Thread(target=_import_early, daemon=True).start()
+    from engine import wiring
+    from engine.display import Display
+    from engine.locks import Locks
+    from engine.loop import Loop
+    from engine.stream import Stream
+
+    parts = wiring.parts(config)
+    display = Display()
+    with _ledger(config) as ledger, Locks(ledger, Path(config["platform"]["state"]) / "locks").cycle(parts.name, verb):
+        jobs = wiring.build(config["platform"]["jobs"], "platform.jobs")
+        jobs.warm()
+        with _servers(config, verb) as servers:
+            world: list[Outside] = []
+
+            def connect() -> None:
+                for old in world:
+                    for endpoint in old.deployment.endpoints:
+                        endpoint.close()
+                world[:] = [wiring.outside(config, parts.name, ledger, servers(), jobs)]
+
+            connect()
+            if recovered := world[0].releases.recover():
+                display.say(f"finished what was begun before: {recovered.reason}")
+            loop = Loop(
+                stream=parts.name,
+                time_column=parts.schema.time,
+                source=wiring.build(config["stream"]["source"], "stream.source"),
+                ledger=ledger,
+                current={group: config[group] for group in RECORDED},
+                wire=lambda recorded, cycle: Stream(wiring.parts(recorded), world[0], cycle),
+                reconnect=connect,
+                retries=config["platform"]["retries"],
+                listener=display,
+            )
+            try:
+                yield loop, display, config["platform"]["poll"]
+            finally:
+                display.close()
+                jobs.close()
+                for endpoint in world[0].deployment.endpoints:
+                    endpoint.close()
+
+
+@contextlib.contextmanager
+def _outside(config: dict[str, Any], verb: str) -> Iterator[tuple[Outside, list[str]]]:
+    """The world of one stream for the verbs that change a release."""
+    threading.Thread(target=_import_early, daemon=True).start()
+    from engine import wiring
+
+    with _ledger(config) as ledger, _servers(config, verb) as servers:
+        addresses = servers()
+        outside = wiring.outside(config, config["stream"]["name"], ledger, addresses)
+        try:
+            yield outside, addresses
+        finally:
+            for endpoint in outside.deployment.endpoints:
+                endpoint.close()
+
+
+@contextlib.contextmanager
+def _ledger(config: dict[str, Any]) -> Iterator[Ledger]:
+    from engine.ledger import Ledger
+
+    url = config["platform"]["ledger"]
+    ledger = Ledger(url if not url.startswith("sqlite:///") else _absolute(url))
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def _absolute(url: str) -> str:
+    return f"sqlite:///{Path(url.removeprefix('sqlite:///')).absolute()}"
+
+
+@contextlib.contextmanager
+def _servers(config: dict[str, Any], verb: str) -> Iterator[Any]:
+    """Gives a function that returns the addresses to ask, starting the embedded server when none runs.
+
+    A server that this process started is stopped with it, one that was there (from `serve`, or left by a killed process that
+    `run` replaces) stays unless it was left over.
+    """
+    serving = config["serving"]
+    if serving["mode"] == "external":
+        yield lambda: list(serving["addresses"])
+        return
+    started: list[EmbeddedServer] = []
+
+    def addresses() -> list[str]:
+        server = _start_server(config, verb)
+        if server.owner == os.getpid() or not _alive(server.owner):
+            started[:] = [server]
+        return [server.address]
+
+    try:
+        yield addresses
+    finally:
+        for server in started:
+            server.stop()
+
+
+def _start_server(config: dict[str, Any], verb: str) -> EmbeddedServer:
+    from serving.repository import Repository
+    from serving.server import EmbeddedServer
+
+    serving, state = config["serving"], Path(config["platform"]["state"]).absolute()
+    repository = Path(serving["repository"]).absolute()
+    repository.mkdir(parents=True, exist_ok=True)
+    return EmbeddedServer.start(repository, Path(serving["runtime"]), state / "server", Repository(repository).names(), verb=verb)
+
+
+def _record(config: dict[str, Any]) -> dict[str, Any] | None:
+    path = Path(config["platform"]["state"]).absolute() / "server" / "server.json"
+    if not path.exists():
+        return None
+    record: dict[str, Any] = json.loads(path.read_text())
+    return {k: record.get(k) for k in ("address", "http", "metrics", "pid", "verb")} if record.get("pid") and _alive(record["pid"]) else None
+
+
+def _alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def _import_early() -> None:
+    """MLflow takes a second to import; meanwhile locks are taken and Triton is asked."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow  # noqa: F401
+
+
+def _waiting(ledger: Ledger, stream: str, number: int | None) -> Cycle:
+    from engine.nouns import Outcome
+
+    waiting = [c for c in ledger.cycles(stream) if c.outcome == Outcome.WAITING and number in (None, c.version)]
+    if not waiting:
+        raise ConfigurationError(f"no version of {stream!r} waits for a person" if number is None else f"version {number} does not wait")
+    return waiting[-1]
+
+
+def _judged_against(ledger: Ledger, cycle: Cycle) -> int | None:
+    from engine.ledger import decode
+    from engine.nouns import Scorecard
+
+    judged = [step for step in ledger.steps(cycle.id) if step.name.startswith("judge.")]
+    card: Scorecard = decode(Scorecard, judged[-1].result)
+    return card.champion_version
+
+
+def _code(closings: Sequence[Closing]) -> int:
+    from engine.nouns import Outcome
+
+    return ATTENTION if any(c.outcome in (Outcome.QUARANTINED, Outcome.WAITING) for c in closings) else OK
+
+
+def main() -> None:
+    """The command: a verb, or one clear line on what is wrong."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        click.echo("stopped; the next start goes on from here", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(USAGE if isinstance(error, click.UsageError) else 1)
+    except Exception as error:
+        code = _known(error)
+        if code is None:
+            raise
+        click.echo(f"warmstart: {error}", err=True)
+        sys.exit(code)
+
+
+def _known(error: Exception) -> int | None:
+    """The exit code for an error that is not a bug of ours, None for one that is."""
+    from engine.ledger import LedgerError
+    from engine.locks import Busy
+
+    if isinstance(error, (ConfigurationError, LedgerError)):
+        return USAGE
+    if isinstance(error, Busy):
+        return BUSY
+    from engine.loop import OUTAGES, Interrupted
+    from engine.releases import CannotRelease
+    from engine.windows import SourceError
+    from serving.server import CannotStart
+
+    if isinstance(error, (Interrupted, *OUTAGES)):
+        return OUTAGE
+    return USAGE if isinstance(error, (CannotRelease, SourceError, CannotStart)) else None
+
+
+if __name__ == "__main__":
+    main()

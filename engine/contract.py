@@ -1,0 +1,116 @@
+"""What a window must meet before anything looks at it; what fails is quarantined: copied aside with the reasons, never trained on, never lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import polars as pl
+
+from engine.nouns import Breach, Column, Schema, Window
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The limits of a window.
+
+    min_rows: a window with fewer rows is refused.
+    max_missing: largest share of nulls and NaN in a nullable feature, from 0 to 1.
+    """
+
+    min_rows: int = 100
+    max_missing: float = 0.99
+
+    def check(self, window: Window, schema: Schema) -> tuple[Breach, ...]:
+        """Every way in which the window breaks the contract; empty when it is good."""
+        try:
+            frame = pl.read_parquet(window.uri)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            return (Breach(None, f"the file cannot be read as Parquet ({str(error).splitlines()[0]}): deliver it again"),)
+        return self.check_frame(frame, schema)
+
+    def check_frame(self, frame: pl.DataFrame, schema: Schema) -> tuple[Breach, ...]:
+        """The same for a table in memory."""
+        breaches: list[Breach] = []
+        if frame.height < self.min_rows:
+            breaches.append(Breach(None, f"{frame.height} rows; at least {self.min_rows} are needed (`stream.contract.min_rows`)"))
+        for column in schema.columns:
+            breaches += self._feature(frame, column)
+        breaches += _target(frame, schema)
+        if schema.time is not None:
+            breaches += _time(frame, schema.time)
+        return tuple(breaches)
+
+    def _feature(self, frame: pl.DataFrame, column: Column) -> list[Breach]:
+        if column.name not in frame.columns:
+            return [_absent(frame, column.name)]
+        values = frame[column.name]
+        if not _fits(values.dtype, column):
+            return [Breach(column.name, f"holds {values.dtype}, expected a {column.kind}")]
+        missing = _missing(values)
+        if missing and not column.nullable:
+            return [Breach(column.name, f"{missing} of {frame.height} rows are null; none may be")]
+        if missing > self.max_missing * frame.height:
+            return [Breach(column.name, f"{missing} of {frame.height} rows are missing; at most {self.max_missing:.0%} may be")]
+        return []
+
+
+def quarantine(window: Window, breaches: tuple[Breach, ...], folder: Path) -> str:
+    """Keep the window's file and a report beside it in `folder`; running it again changes nothing. Returns the report's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / f"{window.id}.{window.digest[:12]}{Path(window.uri).suffix}"
+    if not kept.exists():
+        part = kept.with_name(f".{kept.name}")
+        shutil.copyfile(window.uri, part)
+        os.replace(part, kept)
+    report = kept.with_suffix(".json")
+    part = report.with_name(f".{report.name}")
+    part.write_text(json.dumps({"window": asdict(window), "breaches": [asdict(b) for b in breaches]}, indent=2))
+    os.replace(part, report)
+    return str(report)
+
+
+def _fits(dtype: pl.DataType, column: Column) -> bool:
+    if column.kind == "number":
+        return dtype.is_numeric()
+    if column.kind == "boolean":
+        return dtype == pl.Boolean
+    return dtype in (pl.String, pl.Categorical, pl.Enum) or isinstance(dtype, pl.Enum)
+
+
+def _missing(values: pl.Series) -> int:
+    nan = int(values.is_nan().sum() or 0) if values.dtype.is_float() else 0
+    return values.null_count() + nan
+
+
+def _target(frame: pl.DataFrame, schema: Schema) -> list[Breach]:
+    if schema.target not in frame.columns:
+        return [_absent(frame, schema.target)]
+    values = frame[schema.target]
+    if schema.task == "regression":
+        if not values.dtype.is_numeric():
+            return [Breach(schema.target, f"the target holds {values.dtype}, expected numbers")]
+        bad = frame.height - int(values.cast(pl.Float64).is_finite().sum() or 0)
+    else:
+        bad = values.null_count()
+    return [Breach(schema.target, f"the target is null, NaN or infinite in {bad} of {frame.height} rows")] if bad else []
+
+
+def _time(frame: pl.DataFrame, name: str) -> list[Breach]:
+    if name not in frame.columns:
+        return [_absent(frame, name)]
+    values = frame[name]
+    if not (values.dtype.is_temporal() or values.dtype.is_numeric()):
+        return [Breach(name, f"the time column holds {values.dtype}, expected a date, a time or a number")]
+    return [Breach(name, f"the time is null in {values.null_count()} rows")] if values.null_count() else []
+
+
+def _absent(frame: pl.DataFrame, name: str) -> Breach:
+    import difflib
+
+    near = difflib.get_close_matches(name, frame.columns, n=1)
+    hint = f"; did the supplier rename it to {near[0]!r}?" if near else f"; the window has {', '.join(frame.columns[:12])}"
+    return Breach(name, f"the column is missing{hint}")

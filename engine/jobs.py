@@ -1,0 +1,110 @@
+"""Where a fine-tune runs. A Jobs runs one JobSpec to its end somewhere and gives back what it did; here: a child process on this machine."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Literal, Protocol
+
+from engine.ledger import decode
+from engine.nouns import JobFailure, JobSpec, Training
+
+
+class JobLost(Exception):
+    """The job's process died without a word (killed, out of memory, node gone): worth another try."""
+
+
+class Jobs(Protocol):
+    """Runs fine-tunes. Running the same spec again finds what the first run left in its folder."""
+
+    def warm(self) -> None:
+        """Prepare for a job to come, without waiting."""
+        ...
+
+    def fit(self, spec: JobSpec) -> Training | JobFailure:
+        """Run one job to its end. Raises JobLost when it died without a word."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what `warm` prepared."""
+        ...
+
+
+class LocalJobs:
+    """A child process on this machine, forked from a server that has torch and Lightning imported already.
+
+    So a job costs 0.2 s instead of 6 s, runs in its main thread, gives all its memory back, and takes nobody with it when it is
+    killed. `fork` instead of `forkserver` is for a parent that has torch imported itself.
+    """
+
+    def __init__(self, start_method: Literal["forkserver", "fork"] = "forkserver"):
+        self.context = multiprocessing.get_context(start_method)
+        if start_method == "forkserver":
+            self.context.set_forkserver_preload(["engine.train"])
+
+    def warm(self) -> None:
+        """Start the fork server, which imports torch while the parent does something else."""
+        if self.context.get_start_method() == "forkserver":
+            from multiprocessing.forkserver import ensure_running
+
+            ensure_running()
+
+    def fit(self, spec: JobSpec) -> Training | JobFailure:
+        """Run the job in a child. A child that outlives an interrupted parent is killed by the kernel."""
+        folder = Path(spec.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "spec.json").write_text(json.dumps(asdict(spec), indent=2))
+        receiver, sender = self.context.Pipe(duplex=False)
+        child = self.context.Process(target=_run, args=(str(folder / "spec.json"), sender), name=f"job-{spec.cycle_id}")
+        child.start()
+        sender.close()
+        try:
+            failure = receiver.recv()
+        except EOFError:
+            child.join()
+            raise JobLost(f"the training job's process ended without a word (exit code {child.exitcode})") from None
+        finally:
+            if child.is_alive() and child.pid:
+                child.join(timeout=5)
+                child.kill()
+            child.join()
+            receiver.close()
+        if failure is not None:
+            return JobFailure(failure)
+        return result(folder)
+
+    def close(self) -> None:
+        """The fork server ends with this process."""
+
+
+def result(folder: Path) -> Training:
+    """What a finished job wrote."""
+    training: Training = decode(Training, (folder / "result.json").read_text())
+    return training
+
+
+def _run(spec: str, sender: Connection) -> None:
+    """In the child: fit, and say nothing or why not. Ctrl-C is the parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    from engine import train
+
+    try:
+        train.fit(decode(JobSpec, Path(spec).read_text()))
+    except train.TrainingDiverged as error:
+        sender.send(str(error))
+    except Exception as error:
+        import traceback
+
+        (Path(spec).parent / "error.txt").write_text(traceback.format_exc())
+        sender.send(f"the training job failed: {type(error).__name__}: {error} (whole story in {Path(spec).parent / 'error.txt'})")
+    else:
+        sender.send(None)
+    finally:
+        sender.close()
+    os._exit(0)  # nothing is left to do; torch's exit hooks cost 0.1 s

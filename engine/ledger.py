@@ -1,0 +1,420 @@
+"""The record of finished steps: what makes a killed cycle carry on, and what `status` and `explain` read.
+
+One row per finished step of a cycle, its result as the JSON of a frozen dataclass. A process that starts again walks the same
+cycle: finished steps answer from here, the interrupted one runs again. SQLite by default, PostgreSQL for many machines.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import socket
+import time
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+
+from engine.nouns import Closing, Outcome, Window
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LAYOUT = 1  # of the tables below; a database written by another layout is refused, not guessed at
+SEQUENCE = 1  # of the steps in cycle.py; work begun by another sequence is set aside and tried again from the start
+
+metadata = sa.MetaData()
+layout = sa.Table("layout", metadata, sa.Column("version", sa.Integer, primary_key=True))
+streams = sa.Table(
+    "stream",
+    metadata,
+    sa.Column("name", sa.String(200), primary_key=True),
+    sa.Column("fence", sa.Integer, nullable=False),
+    sa.Column("holder", sa.Text),
+    sa.Column("held", sa.Text),
+)
+cycles = sa.Table(
+    "cycle",
+    metadata,
+    sa.Column("id", sa.String(400), primary_key=True),
+    sa.Column("stream", sa.String(200), nullable=False, index=True),
+    sa.Column("window_id", sa.String(200), nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("sequence", sa.Integer, nullable=False),
+    sa.Column("window", sa.Text, nullable=False),
+    sa.Column("opened", sa.Float, nullable=False),
+    sa.Column("closed", sa.Float),
+    sa.Column("outcome", sa.String(20)),
+    sa.Column("version", sa.Integer),
+    sa.Column("reason", sa.Text),
+    sa.UniqueConstraint("stream", "digest", "attempt"),
+)
+steps = sa.Table(
+    "step",
+    metadata,
+    sa.Column("cycle", sa.String(400), sa.ForeignKey("cycle.id"), primary_key=True),
+    sa.Column("name", sa.String(100), primary_key=True),
+    sa.Column("result", sa.Text, nullable=False),
+    sa.Column("started", sa.Float, nullable=False),
+    sa.Column("finished", sa.Float, nullable=False),
+)
+releases = sa.Table(
+    "release",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("stream", sa.String(200), nullable=False, index=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("expects", sa.Integer),
+    sa.Column("cause", sa.String(20), nullable=False),
+    sa.Column("cycle", sa.String(400)),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("asked", sa.Float, nullable=False),
+    sa.Column("done", sa.Float),
+)
+
+INTERRUPTED = "interrupted"  # a cycle set aside because its step sequence is not ours; never an Outcome
+
+
+class LedgerError(Exception):
+    """The ledger cannot be used as it is; the message says what to do."""
+
+
+class FencedOut(LedgerError):
+    """Another process took the stream over while this one worked; nothing more may be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """One row of the cycle table. `closed` and `outcome` are None while the work is unfinished. Times are Unix seconds."""
+
+    id: str
+    window: Window
+    attempt: int
+    sequence: int
+    opened: float
+    closed: float | None
+    outcome: str | None
+    version: int | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A finished step: its result as JSON and when it ran, in Unix seconds."""
+
+    name: str
+    result: str
+    started: float
+    finished: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRow:
+    """One intended or finished change of the live version. `state`: intended, done, failed or superseded."""
+
+    id: int
+    version: int
+    expects: int | None
+    cause: str
+    cycle: str | None
+    state: str
+    asked: float
+    done: float | None
+
+
+class Ledger:
+    """Opens the ledger at an SQLAlchemy URL, creating its tables when there are none.
+
+    Raises LedgerError when the tables were made by another layout.
+    """
+
+    def __init__(self, url: str):
+        self.url = sa.make_url(url)
+        if self.sqlite and self.url.database:
+            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+        self.engine = sa.create_engine(self.url, pool_pre_ping=not self.sqlite)
+        if self.sqlite:
+            sa.event.listen(self.engine, "connect", _sqlite_settings)
+        self._fences: dict[str, int] = {}
+        self._prepare()
+
+    @property
+    def sqlite(self) -> bool:
+        """True for SQLite, where locks are files."""
+        return self.url.get_backend_name() == "sqlite"
+
+    def _prepare(self) -> None:
+        with self.engine.begin() as tx:
+            metadata.create_all(tx)
+            found = tx.execute(sa.select(layout.c.version)).scalar_one_or_none()
+            if found is None:
+                tx.execute(layout.insert().values(version=LAYOUT))
+            elif found != LAYOUT:
+                raise LedgerError(
+                    f"the ledger at {self.url.render_as_string()} has table layout {found}, this program reads layout {LAYOUT}: "
+                    "run the version of warmstart that wrote it, or point `platform.ledger` at a new database"
+                )
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+    # cycles
+
+    def open(self, window: Window) -> Cycle:
+        """The cycle that works on this window: the unfinished one, else the closed one, else a new first attempt."""
+        latest = self._latest(window.stream, window.digest)
+        if latest and latest.closed is None and latest.sequence != SEQUENCE:
+            self._set_aside(latest)
+            latest = self._insert(window, latest.attempt + 1)
+        return latest or self._insert(window, 1)
+
+    def again(self, window: Window) -> Cycle:
+        """Open the next attempt on a window whose last one ended."""
+        latest = self._latest(window.stream, window.digest)
+        return self._insert(window, latest.attempt + 1 if latest else 1)
+
+    def _latest(self, stream: str, digest: str) -> Cycle | None:
+        query = sa.select(cycles).where(cycles.c.stream == stream, cycles.c.digest == digest).order_by(cycles.c.attempt.desc()).limit(1)
+        with self.engine.connect() as tx:
+            row = tx.execute(query).mappings().one_or_none()
+        return _cycle(row) if row else None
+
+    def _insert(self, window: Window, attempt: int) -> Cycle:
+        row = {
+            "id": f"{window.stream}:{window.digest[:16]}:{attempt}",
+            "stream": window.stream,
+            "window_id": window.id,
+            "digest": window.digest,
+            "attempt": attempt,
+            "sequence": SEQUENCE,
+            "window": encode(window),
+            "opened": time.time(),
+        }
+        with self._fenced(window.stream) as tx:
+            tx.execute(cycles.insert().values(**row))
+        return _cycle(row | {"closed": None, "outcome": None, "version": None, "reason": None})
+
+    def _set_aside(self, cycle: Cycle) -> None:
+        reason = f"begun by step sequence {cycle.sequence}, this program runs sequence {SEQUENCE}: tried again from the start"
+        with self._fenced(cycle.window.stream) as tx:
+            tx.execute(cycles.update().where(cycles.c.id == cycle.id).values(outcome=INTERRUPTED, closed=time.time(), reason=reason))
+
+    def cycle(self, id: str) -> Cycle | None:
+        """One cycle by its id."""
+        with self.engine.connect() as tx:
+            row = tx.execute(sa.select(cycles).where(cycles.c.id == id)).mappings().one_or_none()
+        return _cycle(row) if row else None
+
+    def cycles(self, stream: str, limit: int | None = None) -> list[Cycle]:
+        """All cycles of a stream in the order they were opened; with `limit`, the newest ones only."""
+        query = sa.select(cycles).where(cycles.c.stream == stream).order_by(cycles.c.opened.desc(), cycles.c.id.desc()).limit(limit)
+        with self.engine.connect() as tx:
+            return [_cycle(row) for row in tx.execute(query).mappings()][::-1]
+
+    def unfinished(self, stream: str) -> list[Cycle]:
+        """The cycles without an Outcome, in the order they were opened."""
+        query = sa.select(cycles).where(cycles.c.stream == stream, cycles.c.closed.is_(None)).order_by(cycles.c.opened, cycles.c.id)
+        with self.engine.connect() as tx:
+            return [_cycle(row) for row in tx.execute(query).mappings()]
+
+    def counts(self, stream: str) -> dict[str, int]:
+        """Outcome → how many cycles of the stream ended so."""
+        query = sa.select(cycles.c.outcome, sa.func.count()).where(cycles.c.stream == stream).group_by(cycles.c.outcome)
+        with self.engine.connect() as tx:
+            return {outcome or "open": int(n) for outcome, n in tx.execute(query)}
+
+    def stream_names(self) -> list[str]:
+        """Every stream that this ledger has seen."""
+        with self.engine.connect() as tx:
+            return list(tx.execute(sa.select(cycles.c.stream).distinct().order_by(cycles.c.stream)).scalars())
+
+    # steps
+
+    def step(self, cycle: str, name: str) -> Step | None:
+        """The finished step of that name, or None."""
+        query = sa.select(steps).where(steps.c.cycle == cycle, steps.c.name == name)
+        with self.engine.connect() as tx:
+            row = tx.execute(query).mappings().one_or_none()
+        return _step(row) if row else None
+
+    def steps(self, cycle: str) -> list[Step]:
+        """All finished steps of a cycle in the order in which they finished."""
+        query = sa.select(steps).where(steps.c.cycle == cycle).order_by(steps.c.finished)
+        with self.engine.connect() as tx:
+            return [_step(row) for row in tx.execute(query).mappings()]
+
+    def results(self, stream: str, name: str, kind: type[T], since: float = 0.0) -> list[tuple[Cycle, T]]:
+        """The results of the step `name` over the cycles of a stream opened after `since` (Unix seconds), oldest first."""
+        query = (
+            sa.select(cycles, steps.c.result.label("step_result"))
+            .join(steps, steps.c.cycle == cycles.c.id)
+            .where(cycles.c.stream == stream, steps.c.name == name, cycles.c.opened > since)
+            .order_by(cycles.c.opened, cycles.c.id)
+        )
+        with self.engine.connect() as tx:
+            return [(_cycle(row), decode(kind, row["step_result"])) for row in tx.execute(query).mappings()]
+
+    def record(self, cycle: Cycle, name: str, result: object, started: float) -> None:
+        """Write a finished step; a Closing closes the cycle in the same transaction.
+
+        Raises FencedOut when another process holds the stream by now.
+        """
+        now = time.time()
+        with self._fenced(cycle.window.stream) as tx:
+            tx.execute(steps.insert().values(cycle=cycle.id, name=name, result=encode(result), started=started, finished=now))
+            if isinstance(result, Closing):
+                self._close(tx, cycle.id, result, now)
+
+    def settle(self, cycle: str, closing: Closing) -> None:
+        """Turn a waiting cycle into what a person decided."""
+        with self.engine.begin() as tx:
+            now = time.time()
+            tx.execute(steps.insert().values(cycle=cycle, name="settle", result=encode(closing), started=now, finished=now))
+            self._close(tx, cycle, closing, now)
+
+    @staticmethod
+    def _close(tx: sa.Connection, cycle: str, closing: Closing, now: float) -> None:
+        values = {"outcome": closing.outcome.value, "version": closing.version, "reason": closing.reason, "closed": now}
+        tx.execute(cycles.update().where(cycles.c.id == cycle).values(**values))
+
+    # who may write
+
+    def take_over(self, stream: str, verb: str, pid: int) -> None:
+        """Make this process the one writer of the stream's cycles: whoever wrote before is fenced out from here on."""
+        holder = json.dumps({"pid": pid, "host": socket.gethostname(), "verb": verb, "since": time.time()})
+        with self.engine.begin() as tx:
+            self._ensure_stream(tx, stream)
+            fence = tx.execute(
+                streams.update().where(streams.c.name == stream).values(fence=streams.c.fence + 1, holder=holder).returning(streams.c.fence)
+            ).scalar_one()
+        self._fences[stream] = fence
+
+    def holder(self, stream: str) -> dict[str, Any] | None:
+        """Who last took the stream: pid, host, verb, since (Unix seconds)."""
+        with self.engine.connect() as tx:
+            text = tx.execute(sa.select(streams.c.holder).where(streams.c.name == stream)).scalar_one_or_none()
+        return json.loads(text) if text else None
+
+    @contextmanager
+    def _fenced(self, stream: str) -> Iterator[sa.Connection]:
+        with self.engine.begin() as tx:
+            if (mine := self._fences.get(stream)) is not None:
+                query = sa.select(streams.c.fence).where(streams.c.name == stream).with_for_update()
+                if tx.execute(query).scalar_one() != mine:
+                    raise FencedOut(f"another process has taken stream {stream!r} over; this one stops without writing")
+            yield tx
+
+    @staticmethod
+    def _ensure_stream(tx: sa.Connection, stream: str) -> None:
+        if tx.execute(sa.select(streams.c.name).where(streams.c.name == stream)).scalar_one_or_none() is None:
+            tx.execute(streams.insert().values(name=stream, fence=0))
+
+    # holds and releases
+
+    def hold(self, stream: str, reason: str | None) -> None:
+        """Hold the stream (nothing is released by itself), or with None let it go on."""
+        with self.engine.begin() as tx:
+            self._ensure_stream(tx, stream)
+            tx.execute(streams.update().where(streams.c.name == stream).values(held=reason))
+
+    def held(self, stream: str) -> str | None:
+        """Why the stream is held, or None."""
+        with self.engine.connect() as tx:
+            return tx.execute(sa.select(streams.c.held).where(streams.c.name == stream)).scalar_one_or_none()
+
+    def intend(self, stream: str, version: int, expects: int | None, cause: str, cycle: str | None, hold: str | None = None) -> ReleaseRow:
+        """Write down a release before it is done. What was intended and not done is superseded; `hold` holds the stream with it."""
+        with self.engine.begin() as tx:
+            self._ensure_stream(tx, stream)
+            pending = sa.and_(releases.c.stream == stream, releases.c.state == "intended")
+            tx.execute(releases.update().where(pending).values(state="superseded"))
+            values = {"stream": stream, "version": version, "expects": expects, "cause": cause, "cycle": cycle}
+            row = tx.execute(releases.insert().values(**values, state="intended", asked=time.time()).returning(releases)).mappings().one()
+            if hold is not None:
+                tx.execute(streams.update().where(streams.c.name == stream).values(held=hold))
+            return _release(row)
+
+    def finish(self, release: int, state: str) -> None:
+        """Mark a release done or failed."""
+        with self.engine.begin() as tx:
+            tx.execute(releases.update().where(releases.c.id == release).values(state=state, done=time.time()))
+
+    def releases(self, stream: str) -> list[ReleaseRow]:
+        """Every release of a stream, oldest first."""
+        query = sa.select(releases).where(releases.c.stream == stream).order_by(releases.c.id)
+        with self.engine.connect() as tx:
+            return [_release(row) for row in tx.execute(query).mappings()]
+
+
+class Steps:
+    """Runs the steps of one cycle, each at most once to its end: `steps(name, function, *arguments)`.
+
+    The result is decoded by the function's return annotation, so a step is a function with one.
+    """
+
+    def __init__(self, ledger: Ledger, cycle: Cycle, on_step: Callable[[str], None] = lambda name: None):
+        self.ledger = ledger
+        self.cycle = cycle
+        self.on_step = on_step
+
+    def __call__(self, name: str, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if done := self.ledger.step(self.cycle.id, name):
+            return typing.cast(T, decode(_returned(step), done.result))
+        self.on_step(name)
+        started = time.time()
+        result = step(*args, **kwargs)
+        self.ledger.record(self.cycle, name, result, started)
+        return result
+
+
+def encode(value: object) -> str:
+    """A frozen dataclass, or containers of them, as JSON; NaN and infinities are written as such."""
+    return json.dumps(value, default=dataclasses.asdict, ensure_ascii=False)  # type: ignore[arg-type]
+
+
+def decode(kind: Any, text: str) -> Any:
+    """The inverse of `encode`, for a type or annotation."""
+    return _adapter(kind).validate_json(text)
+
+
+@functools.cache
+def _adapter(kind: Any) -> Any:
+    from pydantic import TypeAdapter  # only who reads results pays for it
+
+    return TypeAdapter(kind)
+
+
+@functools.cache
+def _returned(step: Callable[..., Any]) -> Any:
+    target = getattr(step, "__func__", step)
+    return typing.get_type_hints(target)["return"]
+
+
+def _cycle(row: Any) -> Cycle:
+    fields = ("id", "attempt", "sequence", "opened", "closed", "outcome", "version", "reason")
+    return Cycle(window=Window(**json.loads(row["window"])), **{name: row[name] for name in fields})
+
+
+def _step(row: Any) -> Step:
+    return Step(row["name"], row["result"], row["started"], row["finished"])
+
+
+def _release(row: Any) -> ReleaseRow:
+    return ReleaseRow(*(row[name] for name in ("id", "version", "expects", "cause", "cycle", "state", "asked", "done")))
+
+
+def _sqlite_settings(connection: Any, _: Any) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def closed_as(cycles: Sequence[Cycle], *outcomes: Outcome) -> list[Cycle]:
+    """The cycles that ended in one of the outcomes."""
+    return [cycle for cycle in cycles if cycle.outcome in outcomes]

@@ -1,0 +1,190 @@
+"""MLflow: which version is champion, what every version was made from, and the history of the stream as runs.
+
+Every effect carries the cycle id and is looked up first, so a step that runs again finds what it already did. MLflow is imported on
+first use: `status` and the moment in which a rollback switches Triton never wait for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from engine.nouns import Champion, JobSpec, Score, Training, Verdict
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CYCLE = "warmstart.cycle_id"
+
+
+class RegistryUnreachable(Exception):
+    """MLflow does not answer; the work is interrupted, not lost."""
+
+
+def _outage(call: Callable[P, T]) -> Callable[P, T]:
+    """Tell an MLflow that is away from one that says no: only the first is worth another try."""
+
+    @functools.wraps(call)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        import requests
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import OperationalError
+
+        try:
+            return call(*args, **kwargs)
+        except (requests.ConnectionError, requests.Timeout, OperationalError) as error:
+            raise RegistryUnreachable(f"MLflow does not answer: {str(error).splitlines()[0]}") from error
+        except MlflowException as error:
+            if error.error_code in ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED") or "API request to" in str(error):
+                raise RegistryUnreachable(f"MLflow does not answer: {str(error).splitlines()[0]}") from error
+            raise
+
+    return guarded
+
+
+class Registry:
+    """One stream's registered model and experiment in MLflow.
+
+    uri: of tracking and registry, such as `sqlite:////data/mlflow.db` or `http://mlflow:5000`.
+    artifacts: root under which artifacts are stored, for a new experiment (None lets the server decide).
+    """
+
+    def __init__(self, uri: str, stream: str, artifacts: str | None = None):
+        self.uri = uri
+        self.stream = stream
+        self.artifacts = artifacts
+
+    @functools.cached_property
+    def _client(self) -> Any:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        import mlflow
+
+        if self.uri.startswith("sqlite:///"):
+            Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+        return mlflow.MlflowClient(self.uri, self.uri)
+
+    @functools.cached_property
+    def _experiment(self) -> str:
+        found = self._client.get_experiment_by_name(self.stream)
+        if found:
+            return str(found.experiment_id)
+        return str(self._client.create_experiment(self.stream, artifact_location=self.artifacts))
+
+    @_outage
+    def champion(self) -> Champion | None:
+        """The version under the alias `champion`, or None before the first."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._client.get_model_version_by_alias(self.stream, "champion")
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+        return self._champion(found)
+
+    @_outage
+    def version(self, number: int) -> Champion:
+        """One version with its folder and lineage. Raises LookupError when it does not exist."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._champion(self._client.get_model_version(self.stream, str(number)))
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                raise LookupError(f"stream {self.stream!r} has no version {number}") from error
+            raise
+
+    def _champion(self, found: Any) -> Champion:
+        import mlflow.artifacts
+
+        model = self._client.get_logged_model(found.model_id)
+        folder = mlflow.artifacts.download_artifacts(artifact_uri=model.artifact_location, tracking_uri=self.uri)
+        tags = found.tags
+        return Champion(
+            int(found.version), str(folder), tags[CYCLE], tags["warmstart.window"], json.loads(tags.get("warmstart.baseline", "{}"))
+        )
+
+    @_outage
+    def register(self, spec: JobSpec, training: Training, profile: str, parent: int | None, baseline: Score, verdict: Verdict) -> int:
+        """Register the challenger as a candidate (no alias yet) and return its number; the same cycle always gets the same one."""
+        if number := self._registered(spec.cycle_id):
+            return number
+        client = self._client
+        tags = {
+            CYCLE: spec.cycle_id,
+            "warmstart.window": spec.fresh[-1].id,
+            "warmstart.windows": json.dumps({w.id: w.digest for w in (*spec.past, *spec.fresh) if w.id in training.windows}),
+            "warmstart.parent": str(parent or ""),
+            "warmstart.strategy": training.strategy,
+            "warmstart.seed": str(spec.seed),
+            "warmstart.profile": profile,
+            "warmstart.code": importlib.metadata.version("warmstart"),
+            "warmstart.baseline": json.dumps(baseline.metrics),
+            "warmstart.quality": verdict.reason[:4900],
+        }
+        run = self._run(spec.cycle_id, spec.fresh[-1].id)
+        model = client.create_logged_model(self._experiment, name=self.stream, source_run_id=run, tags=tags, model_type="warmstart")
+        client.log_model_artifacts(model.model_id, training.folder)
+        client.finalize_logged_model(model.model_id, "READY")
+        self._create_registered_model()
+        uri = f"models:/{model.model_id}"
+        created = client.create_model_version(self.stream, uri, run_id=run, model_id=model.model_id, tags=tags, await_creation_for=0)
+        return int(created.version)
+
+    def _registered(self, cycle_id: str) -> int | None:
+        found = self._client.search_model_versions(f"name = '{self.stream}' and tags.`{CYCLE}` = '{cycle_id}'")
+        return int(found[0].version) if found else None
+
+    def _create_registered_model(self) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(self.stream)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    @_outage
+    def promote(self, version: int, previous: int | None) -> None:
+        """Move the aliases: `previous` first, `champion` last. Running it again changes nothing."""
+        if previous is not None:
+            self._client.set_registered_model_alias(self.stream, "previous", str(previous))
+        self._client.set_registered_model_alias(self.stream, "champion", str(version))
+
+    @_outage
+    def annotate(self, version: int, tags: Mapping[str, str]) -> None:
+        """Set tags on a version; MLflow keeps 5,000 characters of each."""
+        for name, text in tags.items():
+            self._client.set_model_version_tag(self.stream, str(version), f"warmstart.{name}", text[:4900])
+
+    @_outage
+    def log_cycle(self, cycle_id: str, window: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> str:
+        """One finished MLflow run per cycle, with its metrics and tags; returns the run's id."""
+        from mlflow.entities import Metric, RunTag
+
+        run = self._run(cycle_id, window)
+        now = int(time.time() * 1000)
+        finite = {name: value for name, value in metrics.items() if abs(value) < float("inf")}
+        self._client.log_batch(
+            run,
+            metrics=[Metric(name, value, now, 0) for name, value in finite.items()],
+            tags=[RunTag(name, text[:4900]) for name, text in tags.items()],
+        )
+        self._client.set_terminated(run)
+        return run
+
+    def _run(self, cycle_id: str, window: str) -> str:
+        found = self._client.search_runs([self._experiment], f"tags.`{CYCLE}` = '{cycle_id}'", max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        run = self._client.create_run(self._experiment, tags={CYCLE: cycle_id}, run_name=window)
+        return str(run.info.run_id)

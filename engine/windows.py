@@ -1,0 +1,100 @@
+"""Where fresh windows come from. A Source lists the windows that are finished; nothing else about arrival is known here."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.nouns import Window
+
+
+class SourceError(Exception):
+    """The place where windows should land cannot be read; the message says what to do."""
+
+
+class Source(Protocol):
+    """Lists finished windows in their natural order. A window must never change once it was listed."""
+
+    def list(self, stream: str, time_column: str | None) -> Sequence[Window]:
+        """Every finished window, oldest first."""
+        ...
+
+
+class ParquetFolder:
+    """Each Parquet file in a folder is one window; `part-2` comes before `part-10`.
+
+    Names that begin with "." or "_" are somebody's work in progress and are passed over. A file is finished when its footer can
+    be read (Parquet writes it last). One that still cannot be read `settle` seconds after its last change is listed with zero
+    rows, for the contract to quarantine.
+    """
+
+    def __init__(self, folder: str, pattern: str = "*.parquet", settle: float = 60.0):
+        self.folder = Path(folder).expanduser()
+        self.pattern = pattern
+        self.settle = settle
+        self._known: dict[tuple[str, int, int], Window] = {}
+
+    def list(self, stream: str, time_column: str | None) -> list[Window]:
+        """Every finished window, oldest first. Raises SourceError when the folder cannot be read."""
+        try:
+            paths = [p for p in self.folder.glob(self.pattern) if not p.name.startswith((".", "_")) and p.is_file()]
+        except OSError as error:
+            raise SourceError(f"the window folder {self.folder} cannot be read: {error.strerror or error}") from error
+        if not self.folder.is_dir():
+            raise SourceError(f"the window folder {self.folder} does not exist: create it, or set `stream.source.folder`")
+        windows = (self._window(path, stream, time_column) for path in sorted(paths, key=natural_order))
+        return [window for window in windows if window]
+
+    def _window(self, path: Path, stream: str, time_column: str | None) -> Window | None:
+        try:
+            stat = path.stat()
+            key = (str(path), stat.st_size, stat.st_mtime_ns)
+            if key not in self._known:
+                footer = pq.read_metadata(path)
+                start, end = _span(footer, time_column)
+                self._known[key] = Window(stream, path.stem, str(path.resolve()), digest_of(path), footer.num_rows, start, end)
+            return self._known[key]
+        except FileNotFoundError:
+            return None
+        except (pa.ArrowInvalid, OSError):
+            if time.time() - stat.st_mtime < self.settle:
+                return None
+            return Window(stream, path.stem, str(path.resolve()), digest_of(path), 0)
+
+
+def natural_order(path: Path) -> tuple[list[Any], str]:
+    """Sort key in which runs of digits count as numbers.
+
+    >>> [p.name for p in sorted(map(Path, ["part-10", "part-2"]), key=natural_order)]
+    ['part-2', 'part-10']
+    """
+    return [(int(run), "") if run.isdigit() else (-1, run) for run in re.split(r"(\d+)", path.name)], path.name
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _span(footer: Any, column: str | None) -> tuple[str | None, str | None]:
+    names = footer.schema.names
+    if column is None or column not in names:
+        return None, None
+    index = names.index(column)
+    ranges = [footer.row_group(group).column(index).statistics for group in range(footer.num_row_groups)]
+    known = [stats for stats in ranges if stats is not None and stats.has_min_max]
+    if not known:
+        return None, None
+    return _text(min(s.min for s in known)), _text(max(s.max for s in known))
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
