@@ -103,7 +103,7 @@ def _array(series: pl.Series, column: Column) -> np.ndarray[Any, np.dtype[Any]]:
             return _floats(series)
         if series.null_count():
             raise ValueError(f"{series.null_count()} values are null, which `nullable: false` excludes")
-        return series.cast(pl.Boolean).to_numpy()
+        return series.cast(pl.Boolean).to_numpy(writable=True)
     except (pl.exceptions.PolarsError, ValueError) as error:
         raise ValueError(f"column {column.name} ({series.dtype}) does not hold a {column.kind}: {error}") from error
 
@@ -111,7 +111,7 @@ def _array(series: pl.Series, column: Column) -> np.ndarray[Any, np.dtype[Any]]:
 def _floats(series: pl.Series) -> np.ndarray[Any, np.dtype[np.float64]]:
     if series.dtype.is_temporal():
         series = series.to_physical()
-    return series.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    return series.cast(pl.Float64).fill_null(float("nan")).to_numpy(writable=True)
 
 
 def target(frame: pl.DataFrame, schema: Schema) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -1,0 +1,30 @@
+"""Continue from the champion on the fresh rows alone: the least work, and the most forgetting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from engine.strategies import Integers, batches
+
+
+@dataclass(frozen=True)
+class Warm:
+    """`epochs` over the fresh rows, or `first_epochs` when there is no champion yet."""
+
+    epochs: float = 4
+    first_epochs: float = 20
+    batch: int = 256
+    least_steps: int = 32
+    keep_optimizer: bool = True
+    name: ClassVar[str] = "warm"
+    warm: ClassVar[bool] = True
+    windows: ClassVar[int] = 0
+
+    def draw(self, ages: Integers, fresh: int, first: bool, rng: np.random.Generator) -> Integers:
+        """Fresh rows equally often, past rows never."""
+        weights = np.zeros(len(ages))
+        weights[len(ages) - fresh :] = 1
+        return batches(weights, (self.first_epochs if first else self.epochs) * fresh, self.batch, self.least_steps, rng)
