@@ -1,0 +1,98 @@
+"""Passes over data, on the CPU or on the GPU: wherever the array is. Knows arrays, not windows.
+
+Statistics over what these return are in `kernels.statistics`, one file each.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from kernels.arrays import Array, namespace, on_device
+from kernels.column_counts import ColumnCounts
+
+__all__ = ["ColumnCounts", "category_counts", "ks_wasserstein", "profile", "sort_columns"]
+
+
+def profile(x: Array, edges: Array) -> ColumnCounts:
+    """Counts over fixed edges, missing and infinite values, moments and range of every column, in one pass.
+
+    x      [n, d] float32 or float64, rows by columns; NaN is missing, infinities are counted but have no part in the moments
+    edges  [d, E], ascending in each row, of the same type and on the same device as x
+
+    Returns arrays where x is. The moments are Chan's, in float64: no offset costs them digits, and the same x gives the same bits
+    on any number of cores; m2 overflows where the values' squares do. ValueError or TypeError says which argument is wrong and
+    what to pass.
+
+    >>> import numpy as np
+    >>> table = profile(np.array([[0.5], [1.0], [7.0], [np.nan], [np.inf]]), np.array([[1.0, 5.0]]))
+    >>> table.counts.tolist(), table.missing.tolist(), table.infinite.tolist()
+    ([[1, 1, 2]], [1], [1])
+    >>> table.mean.round(2).tolist(), table.maximum.tolist()
+    ([2.83], [7.0])
+    """
+    if x.ndim != 2 or edges.ndim != 2 or len(edges) != x.shape[1]:
+        raise ValueError(f"x is {x.shape} and edges {edges.shape}: pass x as [rows, columns] and one row of edges per column")
+    if x.dtype.name not in ("float32", "float64") or edges.dtype != x.dtype:
+        raise TypeError(f"x is {x.dtype} and edges {edges.dtype}: cast both to float32 or both to float64")
+    if not bool((edges[:, 1:] >= edges[:, :-1]).all()) or bool((edges != edges).any()):
+        raise ValueError(
+            "edges must ascend in every row and hold no NaN: sort each row, and take quantiles without missing values"
+        )
+    return _backend(x, edges).profile(x, edges)  # type: ignore[no-any-return]
+
+
+def category_counts(codes: Array, size: int) -> Array:
+    """How often each code from 0 to size - 1 occurs: [size] int64, where `codes` is.
+
+    codes [n] of a signed integer type. A negative code is an unknown or missing category and counted nowhere: there are
+    `len(codes) - counts.sum()` of them. ValueError if a code is `size` or more: the vocabulary is older than the codes.
+
+    >>> import numpy as np
+    >>> category_counts(np.array([0, 2, 2, -1]), 4).tolist()
+    [1, 0, 2, 0]
+    """
+    if codes.ndim != 1 or codes.dtype.kind != "i":
+        raise TypeError(f"codes are {codes.dtype} of shape {codes.shape}: pass one dimension of signed integers")
+    counts: Array = _backend(codes).category_counts(codes, size)
+    if beyond := int(counts[size]):
+        raise ValueError(f"{beyond} codes are {size} or more: pass the size of the vocabulary that made them")
+    return counts[:size]
+
+
+def ks_wasserstein(sorted_a: Array, sorted_b: Array) -> tuple[float, float]:
+    """The two-sample Kolmogorov-Smirnov statistic and the Wasserstein-1 distance, exact, ties included.
+
+    Both arrays float, one-dimensional, ascending and free of NaN, as `sort_columns` leaves them; their sizes may differ.
+    The first is between 0 and 1, the second in the data's unit. Both are NaN if either array is empty; the distance is infinite
+    where the two hold different shares of an infinity.
+
+    >>> import numpy as np
+    >>> ks_wasserstein(np.array([0.0, 1.0]), np.array([1.0, 2.0]))
+    (0.5, 1.0)
+    """
+    if len(sorted_a) == 0 or len(sorted_b) == 0:
+        return float("nan"), float("nan")
+    return _backend(sorted_a, sorted_b).ks_wasserstein(sorted_a, sorted_b)  # type: ignore[no-any-return]
+
+
+def sort_columns(x: Array) -> list[Array]:
+    """Each column of x [n, d] in ascending order without its NaN: d arrays of at most n, where x is.
+
+    >>> import numpy as np
+    >>> [column.tolist() for column in sort_columns(np.array([[2.0, np.nan], [1.0, 3.0]]))]
+    [[1.0, 2.0], [3.0]]
+    """
+    return _backend(x).sort_columns(x)  # type: ignore[no-any-return]
+
+
+def _backend(*arrays: Array) -> ModuleType:
+    """The module for where the arrays are. Imported here, so that importing `kernels` costs neither numba nor CuPy."""
+    if len({namespace(array) for array in arrays}) > 1:
+        raise TypeError("one array is on the GPU and another is not: move them to the same place")
+    if on_device(arrays[0]):
+        from kernels import gpu
+
+        return gpu
+    from kernels import cpu
+
+    return cpu
