@@ -116,7 +116,8 @@ class Repository:
         source, staging = self.folder(name, version), self._model(name + STAGING)
         self._complete(source, f"{name} {version}")
         target = staging / str(version)
-        if not target.exists() or not (target / MODEL).samefile(source / MODEL):
+        # Its configuration is written last and removed first: while it is there, so is everything that it names.
+        if self.staged(name) != version or not (target / MODEL).samefile(source / MODEL):
             self.unstage(name)
             writing = staging / f".writing-{version}"
             writing.mkdir(parents=True)
@@ -130,7 +131,6 @@ class Repository:
     def unstage(self, name: str) -> None:
         """Remove the staging model. Unload it first: this only removes its folder."""
         staging = self._model(name + STAGING)
-        # Without its configuration the folder is nothing to a server, so a kill between the two steps leaves no half model.
         (staging / CONFIG).unlink(missing_ok=True)
         shutil.rmtree(staging, ignore_errors=True)
 

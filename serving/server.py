@@ -17,13 +17,13 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
 
@@ -333,7 +333,7 @@ def _name(http: str) -> str | None:
     try:
         with opener.open(f"{http}/v2", timeout=2) as response:
             return str(json.load(response)["name"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, HTTPException, ValueError, KeyError):  # No listener, not HTTP, not JSON, not a model server.
         return None
 
 
