@@ -346,9 +346,11 @@ def _alive(pid: int) -> bool:
 
 
 def _import_early() -> None:
-    """MLflow takes a second to import; meanwhile locks are taken and Triton is asked."""
+    """MLflow takes a second to import, numba another; meanwhile locks are taken and Triton is started."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow  # noqa: F401
+
+    import kernels.cpu  # noqa: F401
 
 
 def _waiting(ledger: Ledger, stream: str, number: int | None) -> Cycle:
@@ -408,7 +410,7 @@ def _known(error: Exception) -> int | None:
     from engine.loop import OUTAGES, Interrupted
     from engine.releases import CannotRelease
     from engine.windows import SourceError
-    from serving.server import CannotStart
+    CannotStart = RuntimeError
 
     if isinstance(error, (Interrupted, *OUTAGES)):
         return OUTAGE

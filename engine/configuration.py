@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-RECORDED = ("stream", "model", "strategy", "trigger", "gate")
+RECORDED = ("stream", "model", "strategy", "trainer", "trigger", "gate")
 """What a cycle is held to once it began. Where the servers are (`serving`, `platform`) may change under it."""
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 import kernels
 from engine.nouns import ColumnDrift, DriftReport, Kind
@@ -16,12 +15,9 @@ from kernels.statistics.chi_squared import chi_squared
 from kernels.statistics.cohens_d import cohens_d
 from kernels.statistics.cramers_v import cramers_v
 from kernels.statistics.jensen_shannon import jensen_shannon
-from kernels.statistics.kolmogorov_smirnov import p_value as ks_p_value
+from kernels.statistics.kolmogorov_smirnov import kolmogorov_smirnov
 from kernels.statistics.psi import psi
 from kernels.statistics.wasserstein import normalised
-
-I64 = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True)
 class DriftLimits:
@@ -60,7 +56,7 @@ def compare(reference: Profile, current: Profile, limits: DriftLimits, window: s
 def _judged(measured: _Measured, q_value: float, limits: DriftLimits) -> ColumnDrift:
     # A statistic that exists for one kind only falls back to PSI, which every column has.
     name = limits.effect if limits.effect in measured.statistics else "psi"
-    effect = measured.statistics[name]
+    effect = abs(measured.statistics[name])
     limit = limits.limits.get(measured.column, limits.limit)
     drifted = measured.column not in limits.ignore and effect > limit and q_value < limits.alpha
     return ColumnDrift(
@@ -72,39 +68,30 @@ def _numbers(reference: Profile, current: Profile) -> list[_Measured]:
     if not reference.numbers:
         return []
     a, b = reference.counts, current.counts
-    before, after = _with_missing(a), _with_missing(b)
-    psis, distances = psi(before, after), jensen_shannon(before, after)
-    shifts = cohens_d(a.mean, a.variance, a.finite, b.mean, b.variance, b.finite)
-    measured = []
-    for j, name in enumerate(reference.numbers):
-        ks, w1 = kernels.ks_wasserstein(reference.samples[j], current.samples[j])
-        sizes = reference.samples[j].size, current.samples[j].size
-        statistics = {
-            "psi": float(psis[j]),
-            "js": float(distances[j]),
-            "ks": float(ks),
-            "w1": float(normalised(w1, float(a.variance[j]) ** 0.5)),
-            "d": float(shifts[j]),
-            "missing": float(b.missing[j]) / max(current.rows, 1) - float(a.missing[j]) / max(reference.rows, 1),
-        }
-        measured.append(_Measured(name, "number", statistics, float(ks_p_value(ks, *sizes))))
-    return measured
-
-
-def _with_missing(counts: kernels.ColumnCounts) -> I64:
-    return np.concatenate([counts.counts, counts.missing[:, None]], axis=1)
+    psis, distances = (statistic(a.counts_and_missing, b.counts_and_missing) for statistic in (psi, jensen_shannon))
+    pairs = [kernels.ks_wasserstein(x, y) for x, y in zip(reference.samples, current.samples, strict=True)]
+    ks, w1 = np.array(pairs).T
+    p_values = kolmogorov_smirnov(ks, *(np.array([s.size for s in p.samples]) for p in (reference, current)))
+    moved = normalised(w1, np.sqrt(a.variance))
+    shifts = cohens_d(a, b)
+    missing = b.missing / max(current.rows, 1) - a.missing / max(reference.rows, 1)
+    columns = {"psi": psis, "js": distances, "ks": ks, "w1": moved, "d": shifts, "missing": missing}
+    return [
+        _Measured(name, "number", {key: float(values[j]) for key, values in columns.items()}, float(p_values[j]))
+        for j, name in enumerate(reference.numbers)
+    ]
 
 
 def _category(reference: Profile, current: Profile, name: str) -> _Measured:
     before, after = reference.categories[name], current.categories.get(name, {})
     values = sorted({*before, *after})
     table = np.array([[before.get(v, 0) for v in values], [after.get(v, 0) for v in values]], dtype=np.int64)
-    statistic, p_value = chi_squared(table[0], table[1])
+    test = chi_squared(table[0], table[1])
     statistics = {
         "psi": float(psi(table[:1], table[1:])[0]),
         "js": float(jensen_shannon(table[:1], table[1:])[0]),
-        "chi2": float(statistic),
+        "chi2": float(test.statistic),
         "cramers_v": float(cramers_v(table[0], table[1])),
         "new": sum(n for v, n in after.items() if v not in before) / max(current.rows, 1),
     }
-    return _Measured(name, "category", statistics, float(p_value))
+    return _Measured(name, "category", statistics, float(test.p_value))

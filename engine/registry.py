@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -65,6 +66,7 @@ class Registry:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         import mlflow
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # its migrations are no news to who starts a stream
         if self.uri.startswith("sqlite:///"):
             Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(self.uri)
@@ -106,7 +108,7 @@ class Registry:
     def _champion(self, found: Any) -> Champion:
         import mlflow.artifacts
 
-        model = self._client.get_logged_model(found.model_id)
+        model = self._client.get_logged_model(found.source.removeprefix("models:/"))
         folder = mlflow.artifacts.download_artifacts(artifact_uri=model.artifact_location, tracking_uri=self.uri)
         tags = found.tags
         return Champion(

@@ -31,7 +31,7 @@ def parts(config: Mapping[str, Any]) -> Parts:
         slices=build(stream["slices"], "stream.slices"),
         model=config["model"],
         strategy=config["strategy"],
-        trainer=stream.get("trainer", {}),
+        trainer=config["trainer"],
         seed=stream["seed"],
         catch_up=stream["catch_up"],
         require_approval=stream["require_approval"],

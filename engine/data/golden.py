@@ -1,7 +1,7 @@
 """Golden rows: raw inputs with the outputs that the checkpoint gave for them, to hold every copy of a model against.
 
-The file `golden.npz` holds arrays `in.NAME` as `engine.data.table.inputs` makes them (strings as fixed-width Unicode, so that
-reading needs no pickle) and `out.NAME`. Beside real rows there are edge rows: what goes wrong in production first.
+The file is `serving.golden`'s, the inputs as `engine.data.table.inputs` makes them. Beside real rows there are edge rows: what goes
+wrong in production first.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from engine.data.table import Arrays
+from serving.golden import Golden
 
 ROWS = 64
 UNSEEN = "\N{REPLACEMENT CHARACTER} never seen"
 
 
 def rows(inputs: Arrays) -> Arrays:
-    """At most `ROWS` rows spread evenly over `inputs`, and the first one four times: missing, unseen, +inf, -inf where it fits."""
+    """At most `ROWS` rows spread evenly over `inputs`, and the first four times: missing, unseen, +inf, -inf where it fits."""
     count = len(next(iter(inputs.values())))
     if count == 0:
         raise ValueError("golden rows need at least one row to start from")
@@ -34,16 +35,12 @@ def rows(inputs: Arrays) -> Arrays:
 
 
 def write(path: Path, inputs: Arrays, outputs: Arrays) -> None:
-    """Write the file; strings are stored as Unicode."""
-    stored = {f"in.{name}": array.astype(np.str_) if array.dtype == object else array for name, array in inputs.items()}
-    np.savez(path, allow_pickle=False, **stored, **{f"out.{name}": array for name, array in outputs.items()})
+    """Write the file that goes into the version folder."""
+    Golden(inputs, outputs).save(path)
 
 
 def read(path: Path) -> tuple[Arrays, Arrays]:
     """Inputs, strings as objects again, and outputs."""
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name].astype(object) if file[name].dtype.kind == "U" else file[name] for name in file.files}
-    named = {
-        side: {name.removeprefix(side): a for name, a in arrays.items() if name.startswith(side)} for side in ("in.", "out.")
-    }
-    return named["in."], named["out."]
+    golden = Golden.load(path)
+    inputs = {name: array.astype(object) if array.dtype.kind == "U" else array for name, array in golden.inputs.items()}
+    return inputs, dict(golden.outputs)
