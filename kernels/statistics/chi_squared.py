@@ -79,7 +79,7 @@ def survival(statistic: float, freedom: float) -> float:
     b = x + 1 - a
     c, d = 1 / tiny, 1 / b
     fraction, i, change = d, 0, 0.0
-    while abs(change - 1) > 1e-16:
+    while abs(change - 1) > 1e-15:
         i += 1
         b += 2
         step = -i * (i - a)

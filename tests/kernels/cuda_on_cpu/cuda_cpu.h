@@ -1,0 +1,334 @@
+// Runs CUDA C++ kernels on the CPU, so that a .cu file can be tested, and its bugs caught, on a machine without a GPU.
+//
+// Three ways to run, chosen when compiling:
+//   (nothing)          every CUDA thread is a fiber; blocks are shared out over the cores; fastest
+//   CUDA_CPU_CHECK     fibers, one block at a time; shared memory begins as NaNs, so that what nobody wrote is seen to be read;
+//                      `order` changes which thread of a block runs first, so that a missing barrier changes the answer
+//   CUDA_CPU_THREADS   every CUDA thread is an operating system's, for ThreadSanitizer: what is not atomic is reported
+// AddressSanitizer and UndefinedBehaviorSanitizer work with the first two.
+//
+// Limits: no dynamic shared memory, no cp.async, no tensor cores, no races between blocks, no partial warps under CUDA_CPU_THREADS
+// (where a divergent barrier hangs: give it a timeout), and nothing about speed.
+#pragma once
+#include <algorithm>
+#include <atomic>
+#include <barrier>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <sys/mman.h>
+#include <thread>
+#include <type_traits>
+#include <ucontext.h>
+#include <utility>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline __attribute__((always_inline))
+#define __launch_bounds__(...)
+#define __restrict__ __restrict
+#if defined(CUDA_CPU_THREADS) || defined(CUDA_CPU_CHECK)
+#define __shared__ static __attribute__((section("cuda_shared")))  // one range, which can be poisoned
+#else
+#define __shared__ static thread_local
+#endif
+
+struct dim3 { unsigned x = 1, y = 1, z = 1; };
+
+namespace cuda_cpu {
+
+constexpr unsigned WARP = 32;
+constexpr size_t STACK = 64 << 10;
+
+struct Block;
+
+struct Thread {
+    dim3 index;
+    unsigned linear = 0;
+    Block* block = nullptr;
+    ucontext_t context;
+    bool done = false;
+};
+
+struct Warp {
+    uint64_t slot[WARP];
+    unsigned arrived = 0, generation = 0;
+};
+
+struct Block {
+    unsigned size = 0, live = 0, waiting = 0, generation = 0, blocked = 0;
+    std::vector<Warp> warps;
+    ucontext_t scheduler;
+#ifdef CUDA_CPU_THREADS
+    std::unique_ptr<std::barrier<>> barrier;
+    std::vector<std::unique_ptr<std::barrier<>>> warp_barriers;
+#endif
+    unsigned long progress() const {
+        unsigned long steps = generation + size - live;
+        for (auto& warp : warps) steps += warp.generation;
+        return steps;
+    }
+};
+
+inline thread_local Thread* self = nullptr;
+inline thread_local dim3 block_index, block_size, grid_size;
+
+[[noreturn]] inline void die(const char* what) {
+    std::fprintf(stderr, "cuda_on_cpu: %s (block %u, %u)\n", what, block_index.x, block_index.y);
+    std::abort();
+}
+
+// ---- barriers ----------------------------------------------------------------------------------------------------------------
+
+#ifndef CUDA_CPU_THREADS
+template <class Done> void wait_until(Done done) {
+    if (done()) return;
+    Block* block = self->block;
+    ++block->blocked;
+    while (!done()) {
+        Thread* thread = self;
+        swapcontext(&thread->context, &block->scheduler);
+    }
+    --block->blocked;
+}
+#endif
+
+inline void sync_threads() {
+    Block* block = self->block;
+#ifdef CUDA_CPU_THREADS
+    block->barrier->arrive_and_wait();
+#else
+    const unsigned generation = block->generation;
+    if (++block->waiting == block->size) {
+        block->waiting = 0;
+        ++block->generation;
+        return;
+    }
+    wait_until([&] { return block->generation != generation; });
+#endif
+}
+
+inline void sync_warp(unsigned mask) {
+    Block* block = self->block;
+    const unsigned number = self->linear / WARP;
+#ifdef CUDA_CPU_THREADS
+    if (mask != 0xffffffffu) die("partial warp masks need fibers");
+    block->warp_barriers[number]->arrive_and_wait();
+#else
+    Warp& warp = block->warps[number];
+    const unsigned lane = self->linear % WARP, generation = warp.generation;
+    if (!(mask >> lane & 1)) die("a lane is not in its own mask");
+    const unsigned lanes = std::min(block->size - number * WARP, WARP);
+    const unsigned needed = lanes == WARP ? mask : mask & ((1u << lanes) - 1);
+    warp.arrived |= 1u << lane;
+    if ((warp.arrived & needed) == needed) {
+        warp.arrived &= ~needed;
+        ++warp.generation;
+        return;
+    }
+    wait_until([&] { return warp.generation != generation; });
+#endif
+}
+
+template <class T> T exchange(unsigned mask, T value, unsigned source) {
+    static_assert(sizeof(T) <= 8);
+    Warp& warp = self->block->warps[self->linear / WARP];
+    uint64_t raw = 0;
+    std::memcpy(&raw, &value, sizeof value);
+    warp.slot[self->linear % WARP] = raw;
+    sync_warp(mask);
+    raw = warp.slot[source % WARP];
+    sync_warp(mask);
+    T received;
+    std::memcpy(&received, &raw, sizeof received);
+    return received;
+}
+
+// ---- running a block, and a grid of them -------------------------------------------------------------------------------------
+
+extern "C" {
+extern char __start_cuda_shared[] __attribute__((weak));
+extern char __stop_cuda_shared[] __attribute__((weak));
+}
+
+inline std::vector<unsigned> turns(unsigned size, unsigned order) {  // 0: ascending, 1: descending, else: shuffled by that seed
+    std::vector<unsigned> sequence(size);
+    for (unsigned i = 0; i < size; ++i) sequence[i] = order == 1 ? size - 1 - i : i;
+    uint64_t state = order;
+    for (unsigned i = size; order > 1 && i > 1; --i) {
+        state = state * 6364136223846793005ull + 1;
+        std::swap(sequence[i - 1], sequence[(state >> 33) % i]);
+    }
+    return sequence;
+}
+
+template <class Body> void run_block(Body& body, dim3 shape, unsigned order) {
+    const unsigned size = shape.x * shape.y * shape.z;
+    static thread_local std::vector<Thread> threads;
+#if defined(CUDA_CPU_THREADS) || defined(CUDA_CPU_CHECK)
+    if (__start_cuda_shared) std::memset(__start_cuda_shared, 0xff, __stop_cuda_shared - __start_cuda_shared);
+#endif
+    Block block;
+    block.size = block.live = size;
+    block.warps.resize((size + WARP - 1) / WARP);
+    threads.resize(size);
+    for (unsigned i = 0; i < size; ++i) {
+        threads[i].index = { i % shape.x, i / shape.x % shape.y, i / (shape.x * shape.y) };
+        threads[i].linear = i;
+        threads[i].block = &block;
+        threads[i].done = false;
+    }
+#ifdef CUDA_CPU_THREADS
+    block.barrier = std::make_unique<std::barrier<>>(size);
+    for (unsigned w = 0; w < block.warps.size(); ++w)
+        block.warp_barriers.push_back(std::make_unique<std::barrier<>>(std::min(size - w * WARP, WARP)));
+    std::vector<std::thread> running;
+    for (unsigned i = 0; i < size; ++i)
+        running.emplace_back([&body, thread = &threads[i], index = block_index, size = block_size, grid = grid_size] {
+            self = thread;
+            block_index = index;
+            block_size = size;
+            grid_size = grid;
+            body();
+        });
+    for (auto& thread : running) thread.join();
+#else
+    static thread_local char* stacks = nullptr;
+    static thread_local unsigned stacked = 0;
+    if (stacked < size) {
+        if (stacks) munmap(stacks, stacked * STACK);
+        stacks = (char*)mmap(nullptr, size * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (stacks == MAP_FAILED) die("no memory for the fibers' stacks");
+        stacked = size;
+    }
+    static thread_local Body* entry;
+    entry = &body;
+    for (unsigned i = 0; i < size; ++i) {
+        getcontext(&threads[i].context);
+        threads[i].context.uc_stack = { stacks + i * STACK, 0, STACK };
+        threads[i].context.uc_link = &block.scheduler;
+        void (*start)() = [] {
+            (*entry)();
+            self->done = true;
+            --self->block->live;
+        };
+        makecontext(&threads[i].context, start, 0);
+    }
+    const auto sequence = turns(size, order);
+    while (block.live) {
+        const unsigned long before = block.progress();
+        for (unsigned i : sequence)
+            if (!threads[i].done) {
+                self = &threads[i];
+                swapcontext(&block.scheduler, &threads[i].context);
+            }
+        if (block.live && block.progress() == before && block.blocked == block.live)
+            die("deadlock: threads wait at a barrier that the others never reach");
+    }
+#endif
+}
+
+template <class... Args, size_t... I>
+void launch(void (*kernel)(Args...), dim3 grid, dim3 block, void** args, unsigned workers, unsigned order, std::index_sequence<I...>) {
+    auto body = [&] { kernel(*static_cast<std::remove_cv_t<std::remove_reference_t<Args>>*>(args[I])...); };
+    const unsigned long total = (unsigned long)grid.x * grid.y * grid.z;
+    std::atomic<unsigned long> next{0};
+    auto work = [&] {
+        for (unsigned long i; (i = next.fetch_add(1)) < total;) {
+            block_index = { unsigned(i % grid.x), unsigned(i / grid.x % grid.y), unsigned(i / (1ul * grid.x * grid.y)) };
+            block_size = block;
+            grid_size = grid;
+            run_block(body, block, order);
+        }
+    };
+#if defined(CUDA_CPU_THREADS) || defined(CUDA_CPU_CHECK)
+    workers = 1;  // blocks share the one poisoned range
+#endif
+    std::vector<std::thread> pool;
+    for (unsigned i = 1; i < workers; ++i) pool.emplace_back(work);
+    work();
+    for (auto& thread : pool) thread.join();
+}
+
+template <class... Args>
+void launch(void (*kernel)(Args...), dim3 grid, dim3 block, void** args, unsigned workers, unsigned order) {
+    launch(kernel, grid, block, args, workers, order, std::index_sequence_for<Args...>{});
+}
+
+}  // namespace cuda_cpu
+
+// ---- what a kernel sees ------------------------------------------------------------------------------------------------------
+
+#define threadIdx (::cuda_cpu::self->index)
+#define blockIdx (::cuda_cpu::block_index)
+#define blockDim (::cuda_cpu::block_size)
+#define gridDim (::cuda_cpu::grid_size)
+#define warpSize 32
+
+using std::fmax;
+using std::fmin;
+using std::isinf;
+
+inline void __syncthreads() { cuda_cpu::sync_threads(); }
+inline void __syncwarp(unsigned mask = 0xffffffffu) { cuda_cpu::sync_warp(mask); }
+inline void __threadfence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
+
+template <class T> T __shfl_sync(unsigned mask, T value, int source, int width = 32) {
+    const unsigned lane = cuda_cpu::self->linear % 32;
+    return cuda_cpu::exchange(mask, value, (lane & ~(width - 1)) | (source & (width - 1)));
+}
+template <class T> T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32) {
+    const unsigned lane = cuda_cpu::self->linear % 32, source = lane + delta;
+    return cuda_cpu::exchange(mask, value, source / width == lane / width ? source : lane);
+}
+template <class T> T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32) {
+    const unsigned lane = cuda_cpu::self->linear % 32;
+    return cuda_cpu::exchange(mask, value, lane % width >= delta ? lane - delta : lane);
+}
+template <class T> T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32) {
+    const unsigned lane = cuda_cpu::self->linear % 32, source = lane ^ bits;
+    return cuda_cpu::exchange(mask, value, source / width == lane / width ? source : lane);
+}
+
+template <class T> T atomicAdd(T* p, std::type_identity_t<T> value) {
+    return std::atomic_ref<T>(*p).fetch_add(value, std::memory_order_relaxed);
+}
+template <class T> T atomicCAS(T* p, std::type_identity_t<T> expected, std::type_identity_t<T> value) {
+    std::atomic_ref<T>(*p).compare_exchange_strong(expected, value, std::memory_order_relaxed);
+    return expected;
+}
+template <class T> T atomicMin(T* p, std::type_identity_t<T> value) {
+    std::atomic_ref<T> cell(*p);
+    T old = cell.load(std::memory_order_relaxed);
+    while (value < old && !cell.compare_exchange_weak(old, value)) {}
+    return old;
+}
+template <class T> T atomicMax(T* p, std::type_identity_t<T> value) {
+    std::atomic_ref<T> cell(*p);
+    T old = cell.load(std::memory_order_relaxed);
+    while (value > old && !cell.compare_exchange_weak(old, value)) {}
+    return old;
+}
+
+inline float __int_as_float(int value) { return std::bit_cast<float>(value); }
+inline int __float_as_int(float value) { return std::bit_cast<int>(value); }
+inline float __uint_as_float(unsigned value) { return std::bit_cast<float>(value); }
+inline unsigned __float_as_uint(float value) { return std::bit_cast<unsigned>(value); }
+inline int __popc(unsigned value) { return std::popcount(value); }
+inline int __ffs(int value) { return __builtin_ffs(value); }
+inline int __clz(int value) { return value ? __builtin_clz(value) : 32; }
+template <class T> T __ldg(const T* p) { return *p; }
+
+// ---- what the loader calls ---------------------------------------------------------------------------------------------------
+
+#define CUDA_CPU_EXPORT(kernel)                                                                                                  \
+    extern "C" void launch_##kernel(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, void** args,   \
+                                    unsigned workers, unsigned order) {                                                          \
+        ::cuda_cpu::launch(kernel, dim3{gx, gy, gz}, dim3{bx, by, bz}, args, workers, order);                                    \
+    }
