@@ -33,6 +33,7 @@ from serving.repository import Repository
 
 RECORD: Final = "server.json"
 LOG: Final = "server.log"
+LAST_LOG: Final = "server.last.log"
 SHARED_MEMORY: Final = Path("/dev/shm")
 GLIBC: Final = (2, 35)
 INSTALL: Final = (
@@ -42,6 +43,8 @@ INSTALL: Final = (
 
 # Tried with other ports when another process was quicker to take one.
 _PORT_ATTEMPTS: Final = 5
+# A busy server is slow, and one that is taken for dead is killed. Where nobody listens the answer comes at once.
+_ANSWER_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +216,9 @@ def _launch(
 ) -> EmbeddedServer:
     repository.mkdir(parents=True, exist_ok=True)
     backends = runtime.backends(state / "backends")
+    if (state / LOG).exists():
+        # Why the last one ended is asked after the next one started.
+        (state / LOG).replace(state / LAST_LOG)
     deadline = time.monotonic() + timeout
     for attempt in range(_PORT_ATTEMPTS):
         chosen = ports or (last if last and attempt == 0 else None) or free_ports()
@@ -331,7 +337,7 @@ def _name(http: str) -> str | None:
     # Without the environment's proxies: the server is on this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{http}/v2", timeout=2) as response:
+        with opener.open(f"{http}/v2", timeout=_ANSWER_SECONDS) as response:
             return str(json.load(response)["name"])
     except (OSError, HTTPException, ValueError, KeyError):  # No listener, not HTTP, not JSON, not a model server.
         return None

@@ -52,8 +52,9 @@ def everything(server: EmbeddedServer) -> Iterator[Deployment]:
 @pytest.fixture
 def deployment(everything: Deployment) -> Iterator[Deployment]:
     """The shared server; models that a test leaves are unloaded and removed."""
+    before = set(everything.repository.root.iterdir())
     yield everything
-    for folder in everything.repository.root.iterdir():
+    for folder in set(everything.repository.root.iterdir()) - before:
         for endpoint in everything.endpoints:
             endpoint.unload(folder.name)
         shutil.rmtree(folder)

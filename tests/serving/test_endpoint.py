@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +16,13 @@ from serving.release import Deployment
 from serving.server import free_ports
 
 
-@pytest.fixture
-def air(deployment: Deployment, tmp_path: Path) -> Endpoint:
-    deployment.stage("air", 1, files(tmp_path / "1", 1), CONFIG)
-    deployment.switch("air", 1, keep=None)
-    return deployment.endpoints[0]
+@pytest.fixture(scope="module")
+def air(everything: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    everything.stage("air", 1, files(tmp_path_factory.mktemp("air"), 1), CONFIG)
+    everything.switch("air", 1, keep=None)
+    yield everything.endpoints[0]
+    everything.endpoints[0].unload("air")
+    shutil.rmtree(everything.repository.root / "air")
 
 
 def test_strings_null_empty_unknown_and_not_ascii_arrive_as_they_were_sent(air):
@@ -98,7 +101,7 @@ def test_a_deadline_that_passes_is_unreachable_not_refused(air):
 
 
 def test_a_wide_table_goes_as_one_packed_input(deployment, tmp_path):
-    config = ModelConfig("wide", (Tensor("x", "FP32", (300,)),), (Tensor("y", "FP32"),), max_batch_size=512)
+    config = ModelConfig("wide", (Tensor("x", "FP32", (300,)),), (Tensor("y", "FP32"),), max_batch_size=512, tensorrt=True)
     deployment.stage("wide", 1, packed(tmp_path, 300), config)
     assert deployment.verify("wide", 1).agrees(1e-6)
     x = np.random.default_rng(0).normal(size=(1000, 300)).astype(np.float32)
@@ -109,5 +112,4 @@ def test_a_wide_table_goes_as_one_packed_input(deployment, tmp_path):
 def test_the_backend_takes_its_thread_count_from_the_configuration(deployment, tmp_path):
     config = replace(CONFIG, parameters={"intra_op_thread_count": "none"})
     with pytest.raises(Refused, match="invalid literal for int"):
-        deployment.stage("air", 1, files(tmp_path, 1), config)
-    deployment.discard("air", 1)
+        deployment.stage("threads", 1, files(tmp_path, 1), config)

@@ -14,6 +14,7 @@ from air import CONFIG, expected, files, rows
 from serving.endpoint import Endpoint
 from serving.errors import Incomplete, Refused
 from serving.release import Deployment, Verification
+from serving.server import EmbeddedServer
 
 CLIENTS = 3
 
@@ -184,6 +185,21 @@ def test_without_golden_rows_nothing_is_staged(deployment, tmp_path):
     source = files(tmp_path, 1)
     with pytest.raises(ValueError, match=r"golden\.npz is not among the files"):
         deployment.stage("air", 1, {"model.onnx": source["model.onnx"]}, CONFIG)
+
+
+def test_every_server_that_reads_the_repository_is_loaded_and_verified(deployment, runtime, tmp_path):
+    replica = EmbeddedServer.start(deployment.repository.root, runtime, tmp_path / "replica")
+    endpoints = (*deployment.endpoints, Endpoint(replica.address))
+    both = Deployment(deployment.repository, endpoints)
+    try:
+        for version, keep in ((1, None), (2, 1)):
+            live(both, tmp_path, version, keep)
+        assert [endpoint.loaded("air") for endpoint in endpoints] == [(1, 2), (1, 2)]
+        both.rollback("air", 1)
+        assert [endpoint.loaded("air") for endpoint in endpoints] == [(1,), (1,)]
+    finally:
+        endpoints[1].close()
+        replica.stop(timeout=0.2)
 
 
 def test_latency_of_a_model_against_itself_is_a_ratio_near_one(deployment, tmp_path):

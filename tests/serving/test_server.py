@@ -17,6 +17,7 @@ from air import CONFIG, files, rows
 import serving.server
 from serving.endpoint import Endpoint
 from serving.errors import Refused
+from serving.release import Deployment
 from serving.repository import Repository
 from serving.server import EmbeddedServer, Runtime, free_ports
 
@@ -134,6 +135,25 @@ def test_stubs_that_outlived_their_server_are_removed_and_clients_find_the_next_
     assert answer(server) == 1
 
 
+def test_after_a_restart_a_version_that_was_staged_but_never_switched_to_is_not_loaded(launch: Launch, tmp_path):
+    first = launch()
+    endpoint = Endpoint(first.address)
+    deployment = Deployment(Repository(tmp_path / "models"), (endpoint,))
+    for version, keep in ((1, None), (2, 1)):
+        deployment.stage("air", version, files(tmp_path / str(version), version), CONFIG)
+        deployment.switch("air", version, keep)
+    deployment.stage("air", 3, files(tmp_path / "3", 3), CONFIG)
+    endpoint.close()
+    first.stop(timeout=0.2)
+    second = launch(loads=deployment.repository.names())
+    endpoint = Endpoint(second.address)
+    assert endpoint.loaded("air") == (1, 2)
+    assert endpoint.loaded("air__next") == ()
+    assert endpoint.infer("air", rows("UA")).version == 2
+    endpoint.close()
+    assert (tmp_path / "state" / "server.last.log").exists()
+
+
 def test_a_pid_that_came_again_is_neither_adopted_nor_killed(launch: Launch, tmp_path):
     server = launch()
     path = tmp_path / "state" / "server.json"
@@ -211,3 +231,12 @@ def test_a_machine_that_cannot_run_it_is_told_before_anything_starts(tmp_path, m
     monkeypatch.setattr(platform, "libc_ver", lambda: libc)
     with pytest.raises(RuntimeError, match=rf"glibc 2\.35 or newer .*{words}.*serving=external"):
         EmbeddedServer.start(tmp_path, tmp_path, tmp_path / "state")
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    names = "config, endpoint, errors, golden, release, repository, server"
+    code = f"import sys\nfrom serving import {names}\nprint({{m.partition('.')[0] for m in sys.modules}})"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "numpy" in modules
+    for heavy in ("tritonclient", "grpc", "google", "torch", "mlflow", "onnxruntime"):
+        assert f"'{heavy}'" not in modules
