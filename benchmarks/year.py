@@ -1,8 +1,8 @@
 """A year of real flights, week by week, through the whole engine: `make run`.
 
-The engine is `warmstart run stream=flights`, a process of its own with a live Triton. This program is the world around it: it lets
-one week after another land in the folder, fires requests all the while, and at the end compares what was answered live with what
-the first model, left alone, would have said. Interrupted and started again it goes on; once finished it begins anew.
+The engine is `warmstart run stream=flights`, a process of its own with a live Triton. This program is the world around it: it
+lets one week after another land in the folder, fires requests all the while, and at the end compares what was answered live with
+what the first model, left alone, would have said. Interrupted and started again it goes on; once finished it begins anew.
 """
 
 from __future__ import annotations
@@ -105,7 +105,12 @@ def live_through(state: Path, weeks: int, overrides: list[str], traffic: bool = 
         clients.stop()
         found = _summary(ledger, state, landed)
         ledger.close()
-    requests = {"fired": clients.fired, "failed": len(clients.failed), "errors": clients.failed[:5], "versions": len(clients.versions)}
+    requests = {
+        "fired": clients.fired,
+        "failed": len(clients.failed),
+        "errors": clients.failed[:5],
+        "versions": len(clients.versions),
+    }
     return found | {"seconds": seconds, "requests": requests}
 
 
@@ -197,7 +202,9 @@ def show(found: dict[str, Any]) -> None:
         rows = sum(w["rows"] for w in weeks)
         errors = [f"{(sum(w[k] ** 2 * w['rows'] for w in weeks) / rows) ** 0.5:.2f}" for k in ("live", "static")]
         ended = Counter(w["outcome"] for w in weeks)
-        lines.add_row(name, f"{rows:,}", *errors, *(str(ended[o]) for o in (Outcome.PROMOTED, Outcome.KEPT, Outcome.REJECTED)), **style)
+        lines.add_row(
+            name, f"{rows:,}", *errors, *(str(ended[o]) for o in (Outcome.PROMOTED, Outcome.KEPT, Outcome.REJECTED)), **style
+        )
 
     for month, weeks in months.items():
         add(month, weeks)

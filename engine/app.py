@@ -1,4 +1,4 @@
-"""The verbs of the command `warmstart`. Each imports what it needs when it runs, so `status` waits for neither torch nor MLflow."""
+"""The verbs of the command `warmstart`. Each imports what it needs when it runs: `status` waits for neither torch nor MLflow."""
 
 from __future__ import annotations
 
@@ -338,7 +338,11 @@ def _record(config: dict[str, Any]) -> dict[str, Any] | None:
     if not path.exists():
         return None
     record: dict[str, Any] = json.loads(path.read_text())
-    return {k: record.get(k) for k in ("address", "http", "metrics", "pid", "verb")} if record.get("pid") and _alive(record["pid"]) else None
+    return (
+        {k: record.get(k) for k in ("address", "http", "metrics", "pid", "verb")}
+        if record.get("pid") and _alive(record["pid"])
+        else None
+    )
 
 
 def _alive(pid: int) -> bool:
@@ -358,7 +362,9 @@ def _waiting(ledger: Ledger, stream: str, number: int | None) -> Cycle:
 
     waiting = [c for c in ledger.cycles(stream) if c.outcome == Outcome.WAITING and number in (None, c.version)]
     if not waiting:
-        raise ConfigurationError(f"no version of {stream!r} waits for a person" if number is None else f"version {number} does not wait")
+        raise ConfigurationError(
+            f"no version of {stream!r} waits for a person" if number is None else f"version {number} does not wait"
+        )
     return waiting[-1]
 
 
@@ -410,7 +416,7 @@ def _known(error: Exception) -> int | None:
     from engine.loop import OUTAGES, Interrupted
     from engine.releases import CannotRelease
     from engine.windows import SourceError
-    CannotStart = RuntimeError
+    from serving.errors import CannotStart
 
     if isinstance(error, (Interrupted, *OUTAGES)):
         return OUTAGE

@@ -45,7 +45,9 @@ def _compose(name: str, overrides: Sequence[str]) -> dict[str, Any]:
             composed = compose(name, overrides=[search, *overrides])
         missing = OmegaConf.missing_keys(composed)
         if missing:
-            raise ConfigurationError(f"these settings have no value: {', '.join(sorted(missing))}; give each as `KEY=VALUE` or in the YAML")
+            raise ConfigurationError(
+                f"these settings have no value: {', '.join(sorted(missing))}; give each as `KEY=VALUE` or in the YAML"
+            )
         resolved: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
         return resolved
     except (HydraException, OmegaConfBaseException) as error:

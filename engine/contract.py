@@ -1,9 +1,8 @@
-"""What a window must meet before anything looks at it; what fails is quarantined: copied aside with the reasons, never trained on, never lost."""
+"""What a window must meet; what fails is quarantined: copied aside with the reasons, never trained on, never lost."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,7 +35,9 @@ class Contract:
         """The same for a table in memory."""
         breaches: list[Breach] = []
         if frame.height < self.min_rows:
-            breaches.append(Breach(None, f"{frame.height} rows; at least {self.min_rows} are needed (`stream.contract.min_rows`)"))
+            breaches.append(
+                Breach(None, f"{frame.height} rows; at least {self.min_rows} are needed (`stream.contract.min_rows`)")
+            )
         for column in schema.columns:
             breaches += self._feature(frame, column)
         breaches += _target(frame, schema)
@@ -65,11 +66,11 @@ def quarantine(window: Window, breaches: tuple[Breach, ...], folder: Path) -> st
     if not kept.exists():
         part = kept.with_name(f".{kept.name}")
         shutil.copyfile(window.uri, part)
-        os.replace(part, kept)
+        part.replace(kept)
     report = kept.with_suffix(".json")
     part = report.with_name(f".{report.name}")
     part.write_text(json.dumps({"window": asdict(window), "breaches": [asdict(b) for b in breaches]}, indent=2))
-    os.replace(part, report)
+    part.replace(report)
     return str(report)
 
 

@@ -11,12 +11,14 @@ from engine.nouns import Closing, JobFailure, Window
 from engine.stream import Stream
 
 
-def carry(window: Window, steps: Steps, current: Mapping[str, Any], wire: Callable[[Mapping[str, Any]], Stream], latest: bool) -> Closing:
+def carry(
+    window: Window, steps: Steps, current: Mapping[str, Any], wire: Callable[[Mapping[str, Any]], Stream], latest: bool
+) -> Closing:
     """Carry one window to its Outcome. Killed anywhere and called again, it does what is left, once.
 
-    Every line is a step: done once to its end, remembered by the ledger, safe to run again when it was interrupted. `current` is the
-    resolved configuration of today; the one that this cycle began with is what counts. `latest` is False for a window with newer
-    ones behind it.
+    Every line is a step: done once to its end, remembered by the ledger, safe to run again when it was interrupted. `current` is
+    the resolved configuration of today; the one that this cycle began with is what counts. `latest` is False for a window with
+    newer ones behind it.
     """
     stream = wire(steps("configuration", recorded, current))
     champion = steps("champion", stream.champion)

@@ -19,6 +19,7 @@ from kernels.statistics.kolmogorov_smirnov import kolmogorov_smirnov
 from kernels.statistics.psi import psi
 from kernels.statistics.wasserstein import normalised
 
+
 @dataclass(frozen=True)
 class DriftLimits:
     """When a column counts as drifted.
@@ -71,7 +72,10 @@ def _numbers(reference: Profile, current: Profile) -> list[_Measured]:
     psis, distances = (statistic(a.counts_and_missing, b.counts_and_missing) for statistic in (psi, jensen_shannon))
     pairs = [kernels.ks_wasserstein(x, y) for x, y in zip(reference.samples, current.samples, strict=True)]
     ks, w1 = np.array(pairs).T
-    p_values = kolmogorov_smirnov(ks, *(np.array([s.size for s in p.samples]) for p in (reference, current)))
+    values = kolmogorov_smirnov(ks, *(np.array([s.size for s in p.samples]) for p in (reference, current)))
+    before, after = (np.stack([p.rows - p.counts.missing, p.counts.missing], axis=1) for p in (reference, current))
+    gaps = chi_squared(before, after)
+    p_values = np.minimum(2 * np.fmin(values, gaps.p_value), 1)  # two tests, either one may speak (Bonferroni)
     moved = normalised(w1, np.sqrt(a.variance))
     shifts = cohens_d(a, b)
     missing = b.missing / max(current.rows, 1) - a.missing / max(reference.rows, 1)

@@ -11,13 +11,16 @@ from engine.nouns import Rule, Scorecard, Verdict
 class Served:
     """What the staged version did when Triton was asked.
 
-    `difference` is its largest deviation from the checkpoint's own answers, relative to their spread; `not_finite` counts NaN and
-    infinities among the answers; `latency_ratio` is its median latency over the live version's, asked in turn (None without one).
-    `refused` is what Triton said when it could not load the version at all.
+    difference: largest deviation from the checkpoint's own answers, relative to their size.
+    not_finite: NaN and infinities where the checkpoint gave a number.
+    mismatched: strings and booleans that differ.
+    latency_ratio: its median latency over the live version's, asked in turn; None without a live one.
+    refused: what Triton said when it could not load the version at all.
     """
 
     difference: float
     not_finite: int
+    mismatched: int
     latency_ratio: float | None
     refused: str | None = None
 
@@ -27,8 +30,8 @@ class Gate:
     """The limits a challenger must keep.
 
     metric: what is compared.
-    margin: the lower confidence bound of its relative gain over the champion must be at least this; -0.01 lets a challenger pass that
-        is surely not more than 1% worse.
+    margin: the lower confidence bound of its relative gain over the champion must be at least this; -0.01 lets a challenger pass
+        that is surely not more than 1% worse.
     confidence: of that one-sided bound.
     min_rows: fewest judge rows to decide on.
     max_difference: largest deviation of served answers from the checkpoint's, relative to their spread.
@@ -71,7 +74,7 @@ class Gate:
         return Rule("quality", passed, card.low, self.margin, message)
 
     def _parity(self, served: Served) -> Rule:
-        passed = served.difference <= self.max_difference
+        passed = served.difference <= self.max_difference and served.mismatched == 0
         message = f"served answers differ from the checkpoint's by {served.difference:.1e}, {self.max_difference:.0e} allowed"
         return Rule("parity", passed, served.difference, self.max_difference, message)
 

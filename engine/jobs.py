@@ -1,4 +1,4 @@
-"""Where a fine-tune runs. A Jobs runs one JobSpec to its end somewhere and gives back what it did; here: a child process on this machine."""
+"""Where a fine-tune runs. A Jobs runs one JobSpec to its end and says what it did; here: in a child process on this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from engine.ledger import decode
 from engine.nouns import JobFailure, JobSpec, Training
@@ -42,7 +42,7 @@ class LocalJobs:
     """
 
     def __init__(self, start_method: Literal["forkserver", "fork"] = "forkserver"):
-        self.context = multiprocessing.get_context(start_method)
+        self.context: Any = multiprocessing.get_context(start_method)
         if start_method == "forkserver":
             self.context.set_forkserver_preload(["engine.train"])
 
@@ -101,7 +101,9 @@ def _run(spec: str, sender: Connection) -> None:
         import traceback
 
         (Path(spec).parent / "error.txt").write_text(traceback.format_exc())
-        sender.send(f"the training job failed: {type(error).__name__}: {error} (whole story in {Path(spec).parent / 'error.txt'})")
+        sender.send(
+            f"the training job failed: {type(error).__name__}: {error} (whole story in {Path(spec).parent / 'error.txt'})"
+        )
     else:
         sender.send(None)
     finally:

@@ -181,7 +181,12 @@ class Ledger:
         return self._insert(window, latest.attempt + 1 if latest else 1)
 
     def _latest(self, stream: str, digest: str) -> Cycle | None:
-        query = sa.select(cycles).where(cycles.c.stream == stream, cycles.c.digest == digest).order_by(cycles.c.attempt.desc()).limit(1)
+        query = (
+            sa.select(cycles)
+            .where(cycles.c.stream == stream, cycles.c.digest == digest)
+            .order_by(cycles.c.attempt.desc())
+            .limit(1)
+        )
         with self.engine.connect() as tx:
             row = tx.execute(query).mappings().one_or_none()
         return _cycle(row) if row else None
@@ -204,7 +209,9 @@ class Ledger:
     def _set_aside(self, cycle: Cycle) -> None:
         reason = f"begun by step sequence {cycle.sequence}, this program runs sequence {SEQUENCE}: tried again from the start"
         with self._fenced(cycle.window.stream) as tx:
-            tx.execute(cycles.update().where(cycles.c.id == cycle.id).values(outcome=INTERRUPTED, closed=time.time(), reason=reason))
+            tx.execute(
+                cycles.update().where(cycles.c.id == cycle.id).values(outcome=INTERRUPTED, closed=time.time(), reason=reason)
+            )
 
     def cycle(self, id: str) -> Cycle | None:
         """One cycle by its id."""
@@ -214,13 +221,17 @@ class Ledger:
 
     def cycles(self, stream: str, limit: int | None = None) -> list[Cycle]:
         """All cycles of a stream in the order they were opened; with `limit`, the newest ones only."""
-        query = sa.select(cycles).where(cycles.c.stream == stream).order_by(cycles.c.opened.desc(), cycles.c.id.desc()).limit(limit)
+        query = (
+            sa.select(cycles).where(cycles.c.stream == stream).order_by(cycles.c.opened.desc(), cycles.c.id.desc()).limit(limit)
+        )
         with self.engine.connect() as tx:
             return [_cycle(row) for row in tx.execute(query).mappings()][::-1]
 
     def unfinished(self, stream: str) -> list[Cycle]:
         """The cycles without an Outcome, in the order they were opened."""
-        query = sa.select(cycles).where(cycles.c.stream == stream, cycles.c.closed.is_(None)).order_by(cycles.c.opened, cycles.c.id)
+        query = (
+            sa.select(cycles).where(cycles.c.stream == stream, cycles.c.closed.is_(None)).order_by(cycles.c.opened, cycles.c.id)
+        )
         with self.engine.connect() as tx:
             return [_cycle(row) for row in tx.execute(query).mappings()]
 
@@ -292,7 +303,10 @@ class Ledger:
         with self.engine.begin() as tx:
             self._ensure_stream(tx, stream)
             fence = tx.execute(
-                streams.update().where(streams.c.name == stream).values(fence=streams.c.fence + 1, holder=holder).returning(streams.c.fence)
+                streams.update()
+                .where(streams.c.name == stream)
+                .values(fence=streams.c.fence + 1, holder=holder)
+                .returning(streams.c.fence)
             ).scalar_one()
         self._fences[stream] = fence
 
@@ -329,14 +343,20 @@ class Ledger:
         with self.engine.connect() as tx:
             return tx.execute(sa.select(streams.c.held).where(streams.c.name == stream)).scalar_one_or_none()
 
-    def intend(self, stream: str, version: int, expects: int | None, cause: str, cycle: str | None, hold: str | None = None) -> ReleaseRow:
-        """Write down a release before it is done. What was intended and not done is superseded; `hold` holds the stream with it."""
+    def intend(
+        self, stream: str, version: int, expects: int | None, cause: str, cycle: str | None, hold: str | None = None
+    ) -> ReleaseRow:
+        """Write down a release before it is done. What was intended and not done is superseded; `hold` holds the stream too."""
         with self.engine.begin() as tx:
             self._ensure_stream(tx, stream)
             pending = sa.and_(releases.c.stream == stream, releases.c.state == "intended")
             tx.execute(releases.update().where(pending).values(state="superseded"))
             values = {"stream": stream, "version": version, "expects": expects, "cause": cause, "cycle": cycle}
-            row = tx.execute(releases.insert().values(**values, state="intended", asked=time.time()).returning(releases)).mappings().one()
+            row = (
+                tx.execute(releases.insert().values(**values, state="intended", asked=time.time()).returning(releases))
+                .mappings()
+                .one()
+            )
             if hold is not None:
                 tx.execute(streams.update().where(streams.c.name == stream).values(held=hold))
             return _release(row)
@@ -365,6 +385,7 @@ class Steps:
         self.on_step = on_step
 
     def __call__(self, name: str, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The remembered result of the step, or what it returns now."""
         if done := self.ledger.step(self.cycle.id, name):
             return typing.cast(T, decode(_returned(step), done.result))
         self.on_step(name)
@@ -376,7 +397,7 @@ class Steps:
 
 def encode(value: object) -> str:
     """A frozen dataclass, or containers of them, as JSON; NaN and infinities are written as such."""
-    return json.dumps(value, default=dataclasses.asdict, ensure_ascii=False)  # type: ignore[arg-type]
+    return json.dumps(value, default=dataclasses.asdict, ensure_ascii=False)
 
 
 def decode(kind: Any, text: str) -> Any:

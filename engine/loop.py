@@ -40,8 +40,8 @@ class Listener(Protocol):
 class Loop:
     """One stream's windows and how to carry them.
 
-    `wire` makes the stream at work on a cycle from a recorded configuration; `reconnect` is called after an outage, before the next
-    try; `retries` are the waits in seconds.
+    `wire` makes the stream at work on a cycle from a recorded configuration; `reconnect` is called after an outage, before the
+    next try; `retries` are the waits in seconds.
     """
 
     stream: str

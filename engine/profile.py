@@ -1,14 +1,13 @@
 """Mergeable statistics of a table: counts over fixed edges, moments, categories, missing values and a sorted sample, per column.
 
-A champion's reference Profile fixes the edges (quantiles of its training rows); every later window is counted over the same edges,
-so two Profiles compare in microseconds whatever the size of the data behind them.
+A champion's reference Profile fixes the edges (quantiles of its training rows); every later window is counted over the same
+edges, so two Profiles compare in microseconds whatever the size of the data behind them.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -50,7 +49,8 @@ class Profile:
         }
         rows = self.rows + other.rows
         samples = tuple(
-            _thin(a, b, self.rows / rows if rows else 0.5, seed + j) for j, (a, b) in enumerate(zip(self.samples, other.samples, strict=True))
+            _thin(a, b, self.rows / rows if rows else 0.5, seed + j)
+            for j, (a, b) in enumerate(zip(self.samples, other.samples, strict=True))
         )
         return Profile(rows, self.numbers, self.edges, self.counts.merge(other.counts), samples, categories)
 
@@ -63,7 +63,7 @@ class Profile:
         np.savez_compressed(buffer, edges=self.edges, meta=np.array(text), **arrays)  # type: ignore[arg-type]
         part = path.with_name(f".{path.name}")
         part.write_bytes(buffer.getvalue())
-        os.replace(part, path)
+        part.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Profile:

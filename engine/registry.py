@@ -1,7 +1,7 @@
 """MLflow: which version is champion, what every version was made from, and the history of the stream as runs.
 
-Every effect carries the cycle id and is looked up first, so a step that runs again finds what it already did. MLflow is imported on
-first use: `status` and the moment in which a rollback switches Triton never wait for it.
+Every effect carries the cycle id and is looked up first, so a step that runs again finds what it already did. MLflow is imported
+on first use: `status` and the moment in which a rollback switches Triton never wait for it.
 """
 
 from __future__ import annotations
@@ -112,12 +112,18 @@ class Registry:
         folder = mlflow.artifacts.download_artifacts(artifact_uri=model.artifact_location, tracking_uri=self.uri)
         tags = found.tags
         return Champion(
-            int(found.version), str(folder), tags[CYCLE], tags["warmstart.window"], json.loads(tags.get("warmstart.baseline", "{}"))
+            int(found.version),
+            str(folder),
+            tags[CYCLE],
+            tags["warmstart.window"],
+            json.loads(tags.get("warmstart.baseline", "{}")),
         )
 
     @_outage
-    def register(self, spec: JobSpec, training: Training, profile: str, parent: int | None, baseline: Score, verdict: Verdict) -> int:
-        """Register the challenger as a candidate (no alias yet) and return its number; the same cycle always gets the same one."""
+    def register(
+        self, spec: JobSpec, training: Training, profile: str, parent: int | None, baseline: Score, verdict: Verdict
+    ) -> int:
+        """Register the challenger as a candidate (no alias yet) and return its number; the same cycle always gets the same."""
         if number := self._registered(spec.cycle_id):
             return number
         client = self._client
@@ -134,12 +140,16 @@ class Registry:
             "warmstart.quality": verdict.reason[:4900],
         }
         run = self._run(spec.cycle_id, spec.fresh[-1].id)
-        model = client.create_logged_model(self._experiment, name=self.stream, source_run_id=run, tags=tags, model_type="warmstart")
+        model = client.create_logged_model(
+            self._experiment, name=self.stream, source_run_id=run, tags=tags, model_type="warmstart"
+        )
         client.log_model_artifacts(model.model_id, training.folder)
         client.finalize_logged_model(model.model_id, "READY")
         self._create_registered_model()
         uri = f"models:/{model.model_id}"
-        created = client.create_model_version(self.stream, uri, run_id=run, model_id=model.model_id, tags=tags, await_creation_for=0)
+        created = client.create_model_version(
+            self.stream, uri, run_id=run, model_id=model.model_id, tags=tags, await_creation_for=0
+        )
         return int(created.version)
 
     def _registered(self, cycle_id: str) -> int | None:

@@ -99,7 +99,9 @@ class Releases:
 
     def _before(self, version: int) -> int | None:
         """The champion that a version took over from."""
-        rows = [r for r in self.ledger.releases(self.stream) if r.version == version and r.cause != "rollback" and r.state == "done"]
+        rows = [
+            r for r in self.ledger.releases(self.stream) if r.version == version and r.cause != "rollback" and r.state == "done"
+        ]
         return rows[-1].expects if rows else None
 
     def _released(self) -> list[int]:

@@ -61,8 +61,16 @@ def print_status(streams: list[dict[str, Any]], server: dict[str, Any] | None) -
             table.add_column(heading, justify="right" if heading in ("rows", "version", "seconds") else "left")
         for line in found["last"]:
             table.add_row(
-                f"  {line['window']}", f"{line['rows']:,}", line["outcome"] or "unfinished", str(line["version"] or "–"),
-                f"{line['seconds']:.1f}" if line["seconds"] is not None else "–", Text(line["reason"] or ""),
+                f"  {line['window']}",
+                f"{line['rows']:,}",
+                line["outcome"] or "unfinished",
+                str(line["version"] or "–"),
+                f"{line['seconds']:.1f}" if line["seconds"] is not None else "–",
+                Text(line["reason"] or ""),
             )
         console.print(table)
-    console.print(f"Triton: gRPC {server['address']}, HTTP {server['http']}, process {server['pid']}" if server else "Triton: not running here")
+    console.print(
+        f"Triton: gRPC {server['address']}, HTTP {server['http']}, process {server['pid']}"
+        if server
+        else "Triton: not running here"
+    )

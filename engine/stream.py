@@ -143,7 +143,9 @@ class Stream:
             waiting = self.outside.ledger.results(self.parts.name, "decide", Decision, since=trained.opened)
             for cycle, earlier in waiting:
                 if earlier.deferred:
-                    return Decision(True, "deferred", f"window {cycle.window.id} asked for it: {earlier.reason.partition(';')[0]}")
+                    return Decision(
+                        True, "deferred", f"window {cycle.window.id} asked for it: {earlier.reason.partition(';')[0]}"
+                    )
         return decision
 
     # the challenger
@@ -168,10 +170,8 @@ class Stream:
             seed=(self.parts.seed + zlib.crc32(self.cycle.id.encode())) % 2**31,
         )
 
-    def judge(
-        self, window: Window, challenger: Training, rival: Champion | None, champion: Champion | None
-    ) -> Scorecard:
-        """Challenger and champion on the latest rows, which nobody fitted or stopped on; both as the graphs that Triton serves."""
+    def judge(self, window: Window, challenger: Training, rival: Champion | None, champion: Champion | None) -> Scorecard:
+        """Challenger and champion on the latest rows, which nobody fitted or stopped on; both as the graphs Triton serves."""
         schema, gate = self.parts.schema, self.parts.gate
         fresh = table.read(self._fresh(window, champion), schema)
         _, _, last = table.slices(fresh.height, self.parts.slices)
@@ -182,9 +182,7 @@ class Stream:
         version = rival.version if rival else None
         return evaluate.compare(gate.metric, truth, mine, theirs, version, gate.confidence, seed=self.parts.seed)
 
-    def register(
-        self, window: Window, challenger: Training, champion: Champion | None, card: Scorecard, quality: Verdict
-    ) -> int:
+    def register(self, window: Window, challenger: Training, champion: Champion | None, card: Scorecard, quality: Verdict) -> int:
         """Register the challenger in MLflow as a candidate, with the Profile of what it was trained on."""
         spec = self._spec(window, champion)
         path = Path(challenger.folder) / PROFILE
@@ -202,10 +200,10 @@ class Stream:
         try:
             deployment.stage(name, version, files, self._model_config())
         except Refused as error:
-            return Served(float("inf"), 0, None, str(error))
+            return Served(float("inf"), 0, 0, None, str(error))
         found = deployment.verify(name, version)
         latency = deployment.latency(name, version)
-        return Served(found.max_rel, found.not_finite, latency.ratio)
+        return Served(found.max_rel, found.not_finite, found.mismatched, latency.ratio)
 
     def _model_config(self) -> ModelConfig:
         specs = [*table.signature(self.parts.schema), table.output(self.parts.schema)]
@@ -317,8 +315,16 @@ def _story(ledger: Ledger, cycle: Cycle) -> tuple[dict[str, float], dict[str, st
         if name in found:
             use(decode(kind, found[name].result))
 
-    read("score", LiveScore, lambda s: metrics.update({f"live/{k}": v for k, v in s.score.metrics.items()} | {"live/version": s.version}))
-    read("drift", DriftReport, lambda r: metrics.update({f"drift/{c.column}": c.effect for c in r.columns} | {"drift/columns": len(r.drifted)}))
+    read(
+        "score",
+        LiveScore,
+        lambda s: metrics.update({f"live/{k}": v for k, v in s.score.metrics.items()} | {"live/version": s.version}),
+    )
+    read(
+        "drift",
+        DriftReport,
+        lambda r: metrics.update({f"drift/{c.column}": c.effect for c in r.columns} | {"drift/columns": len(r.drifted)}),
+    )
     read("decide", Decision, lambda d: tags.update({"cause": d.cause, "decision": d.reason}))
     for turn in itertools.takewhile(lambda t: f"judge.{t}" in found, itertools.count(1)):
         read(f"judge.{turn}", Scorecard, lambda card: metrics.update(_card(card)))

@@ -65,7 +65,9 @@ class Degradation:
             return _keep(f"no baseline {self.metric}")
         limit = baseline * (1 + self.tolerance)
         if live > limit:
-            return Decision(True, "degradation", f"live {self.metric} {live:.4g} > {limit:.4g} ({baseline:.4g} when it was judged)")
+            return Decision(
+                True, "degradation", f"live {self.metric} {live:.4g} > {limit:.4g} ({baseline:.4g} when it was judged)"
+            )
         return _keep(f"live {self.metric} {live:.4g} within {limit:.4g}")
 
 

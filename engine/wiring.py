@@ -43,10 +43,12 @@ def schema(stream: Mapping[str, Any]) -> Schema:
     """Columns, target and time of a stream's configuration."""
     columns = []
     for name, value in stream["columns"].items():
-        settings = {"kind": value} if isinstance(value, str) else dict(value)
+        settings: dict[str, Any] = {"kind": value} if isinstance(value, str) else dict(value)
         kind = settings.pop("kind", None)
         if kind not in get_args(Kind):
-            raise ConfigurationError(f"stream.columns.{name}: {kind!r} is no kind of column; there are {', '.join(get_args(Kind))}")
+            raise ConfigurationError(
+                f"stream.columns.{name}: {kind!r} is no kind of column; there are {', '.join(get_args(Kind))}"
+            )
         columns.append(Column(name, kind, **settings))
     if stream["task"] not in get_args(Task):
         raise ConfigurationError(unknown("task", stream["task"], get_args(Task)))

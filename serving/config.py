@@ -58,7 +58,7 @@ class ModelConfig:
 
     def to_pbtxt(self) -> str:
         """The text of `config.pbtxt`. Where the model runs is not in it: the server places it where its hardware is."""
-        from google.protobuf import text_format  # type: ignore[import-untyped]
+        from google.protobuf import text_format
         from tritonclient.grpc import model_config_pb2 as pb
 
         message = pb.ModelConfig(name=self.name, backend=self.backend, max_batch_size=self.max_batch_size)

@@ -11,5 +11,9 @@ class Refused(RuntimeError):
     """The server answered no, in its own words. Trying again with the same files or inputs ends the same way."""
 
 
+class CannotStart(RuntimeError):
+    """The embedded server cannot run here, or not from this runtime; the message says what to do."""
+
+
 class Incomplete(Refused):
     """A version folder that no server may be asked to load."""

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from serving.endpoint import Endpoint
-from serving.errors import Refused, Unreachable
+from serving.errors import CannotStart, Refused, Unreachable
 from serving.repository import Repository
 
 RECORD: Final = "server.json"
@@ -94,7 +94,7 @@ class EmbeddedServer:
             ports: gRPC, HTTP and metrics. None takes those of this folder's last server where they are free, or any others.
 
         Raises:
-            RuntimeError: This machine cannot run the server, the runtime is not there, or the server ended; says what to do.
+            CannotStart: This machine cannot run the server, the runtime is not there, or the server ended; says what to do.
             Unreachable: It did not answer in time.
         """
         state = state.absolute()
@@ -149,12 +149,12 @@ class Runtime:
         """Look at an environment, and say in plain words why it or this machine will not do.
 
         Raises:
-            RuntimeError: With what is missing and how to get it.
+            CannotStart: With what is missing and how to get it.
         """
         _check_platform()
         python = folder / "bin" / "python3"
         if not python.exists():
-            raise RuntimeError(f"there is no model server in {folder}; `make run` builds it, or: {INSTALL}")
+            raise CannotStart(f"there is no model server in {folder}; `make run` builds it, or: {INSTALL}")
         # Asked of that Python, not of ours: they may be different ones.
         script = (
             "import json, sys, sysconfig as s; v = s.get_config_var; "
@@ -163,17 +163,17 @@ class Runtime:
         )
         asked = subprocess.run([python, "-c", script], capture_output=True, text=True, check=False)
         if asked.returncode:
-            raise RuntimeError(f"{python} does not run ({asked.stderr.strip()}); remove {folder} and run `make run`")
+            raise CannotStart(f"{python} does not run ({asked.stderr.strip()}); remove {folder} and run `make run`")
         packages, version, library, places = json.loads(asked.stdout)
         tritonserver = Path(packages) / "pytriton" / "tritonserver"
         if not (tritonserver / "bin" / "tritonserver").exists():
-            raise RuntimeError(f"{folder} holds no nvidia-pytriton; remove it and run `make run`, or: {INSTALL}")
+            raise CannotStart(f"{folder} holds no nvidia-pytriton; remove it and run `make run`, or: {INSTALL}")
         if not (tritonserver / "python_backend_stubs" / version).is_dir():
             have = ", ".join(sorted(p.name for p in (tritonserver / "python_backend_stubs").iterdir()))
-            raise RuntimeError(f"{folder} is Python {version}, but the server has stubs for {have}; build it with one of these")
+            raise CannotStart(f"{folder} is Python {version}, but the server has stubs for {have}; build it with one of these")
         found = next((Path(p) for p in places if (Path(p) / library).exists()), None)
         if found is None:
-            raise RuntimeError(f"the server needs {library}, which is in none of {places}; install libpython{version}")
+            raise CannotStart(f"the server needs {library}, which is in none of {places}; install libpython{version}")
         return cls(python, Path(packages), version, found)
 
     @property
@@ -284,8 +284,8 @@ def _launch(
         taken = "already in use" in said
         if not taken or ports:
             remedy = f"free the ports {ports} or choose others" if taken else f"see {server.log}"
-            raise RuntimeError(f"the model server ended as it started; {remedy}. Its last words:\n{said[-1500:]}")
-    raise RuntimeError(f"{_PORT_ATTEMPTS} times another process took a port that was free a moment before; try again")
+            raise CannotStart(f"the model server ended as it started; {remedy}. Its last words:\n{said[-1500:]}")
+    raise CannotStart(f"{_PORT_ATTEMPTS} times another process took a port that was free a moment before; try again")
 
 
 # Children of this process, kept so that their end can be noticed: until its parent has asked, an ended process stays a name.
@@ -319,7 +319,7 @@ def _check_platform() -> None:
     known = tuple(int(part) for part in version.split(".")[:2]) if name == "glibc" else (0, 0)
     if sys.platform != "linux" or platform.machine() != "x86_64" or known < GLIBC:
         here = f"{platform.system()} {platform.machine()} with {f'glibc {version}' if name == 'glibc' else 'another C library'}"
-        raise RuntimeError(
+        raise CannotStart(
             f"the embedded model server needs Linux x86_64 with glibc {GLIBC[0]}.{GLIBC[1]} or newer (Debian 12, Ubuntu 22.04); "
             f"this is {here}. Run Triton in a container and give its address instead (serving=external)"
         )

@@ -1,7 +1,7 @@
 """Golden rows: raw inputs with the outputs that the checkpoint gave for them, to hold every copy of a model against.
 
-The file is `serving.golden`'s, the inputs as `engine.data.table.inputs` makes them. Beside real rows there are edge rows: what goes
-wrong in production first.
+The file is `serving.golden`'s, the inputs as `engine.data.table.inputs` makes them. Beside real rows there are edge rows: what
+goes wrong in production first.
 """
 
 from __future__ import annotations

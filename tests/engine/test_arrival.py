@@ -1,0 +1,101 @@
+"""Windows and contracts: what is picked up, in which order, and what is turned away in which words."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from engine import contract
+from engine.contract import Contract
+from engine.nouns import Column, Schema
+from engine.windows import ParquetFolder, SourceError
+
+SCHEMA = Schema(
+    (Column("speed", "number"), Column("late", "boolean", nullable=False), Column("city", "category")), "minutes", time="at"
+)
+ROWS = 120
+
+
+def frame() -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "at": [f"2013-01-01T{i // 60:02d}:{i % 60:02d}:00" for i in range(ROWS)],
+            "speed": [float(i) for i in range(ROWS)],
+            "late": [i % 2 == 0 for i in range(ROWS)],
+            "city": ["a"] * ROWS,
+            "minutes": [1.0 * i for i in range(ROWS)],
+        }
+    ).with_columns(pl.col("at").str.to_datetime())
+
+
+def breaches(table: pl.DataFrame, **limits: float) -> list[str]:
+    return [f"{b.column}: {b.message}" for b in Contract(**limits).check_frame(table, SCHEMA)]  # type: ignore[arg-type]
+
+
+def test_windows_come_in_natural_order_with_rows_digest_and_span(tmp_path: Path) -> None:
+    for name in ("part-10", "part-2", ".part-3", "_part-4"):
+        frame().write_parquet(tmp_path / f"{name}.parquet")
+    found = ParquetFolder(str(tmp_path)).list("s", "at")
+    assert [w.id for w in found] == ["part-2", "part-10"]
+    assert (found[0].rows, found[0].start, found[0].end) == (ROWS, "2013-01-01T00:00:00", "2013-01-01T01:59:00")
+    assert found[0].digest == found[1].digest
+
+
+def test_a_file_still_being_written_waits_and_a_broken_one_is_listed_when_it_has_settled(tmp_path: Path) -> None:
+    path = tmp_path / "w.parquet"
+    frame().write_parquet(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert ParquetFolder(str(tmp_path), settle=60).list("s", None) == []
+    old = time.time() - 61
+    os.utime(path, (old, old))
+    (window,) = ParquetFolder(str(tmp_path), settle=60).list("s", None)
+    (breach,) = Contract().check(window, SCHEMA)
+    assert "cannot be read as Parquet" in breach.message
+
+
+def test_a_folder_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"does not exist: create it, or set `stream\.source\.folder`"):
+        ParquetFolder(str(tmp_path / "no")).list("s", None)
+
+
+def test_a_good_window_has_no_breach() -> None:
+    assert breaches(frame()) == []
+
+
+def test_a_renamed_column_is_suggested() -> None:
+    assert breaches(frame().rename({"speed": "sped"})) == ["speed: the column is missing; did the supplier rename it to 'sped'?"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (pl.lit("x").alias("speed"), "speed: holds String, expected a number"),
+        (pl.lit(1).alias("city"), "city: holds Int32, expected a category"),
+        (pl.lit(None, dtype=pl.Boolean).alias("late"), f"late: {ROWS} of {ROWS} rows are null; none may be"),
+        (pl.lit(None, dtype=pl.Float64).alias("speed"), f"speed: {ROWS} of {ROWS} rows are missing; at most 99% may be"),
+        (pl.lit(float("inf")).alias("minutes"), f"minutes: the target is null, NaN or infinite in {ROWS} of {ROWS} rows"),
+        (pl.lit("x").alias("minutes"), "minutes: the target holds String, expected numbers"),
+        (pl.lit("x").alias("at"), "at: the time column holds String, expected a date, a time or a number"),
+    ],
+)
+def test_each_breach_is_said_in_words(change: pl.Expr, message: str) -> None:
+    assert breaches(frame().with_columns(change)) == [message]
+
+
+def test_too_few_rows_are_a_breach() -> None:
+    assert breaches(frame().head(7), min_rows=10) == ["None: 7 rows; at least 10 are needed (`stream.contract.min_rows`)"]
+
+
+def test_a_quarantined_window_is_kept_with_its_reasons(tmp_path: Path) -> None:
+    frame().write_parquet(tmp_path / "w.parquet")
+    (window,) = ParquetFolder(str(tmp_path)).list("s", None)
+    found = Contract(min_rows=1000).check(window, SCHEMA)
+    for _ in range(2):
+        report = Path(contract.quarantine(window, found, tmp_path / "quarantine"))
+    assert "at least 1000 are needed" in report.read_text()
+    assert report.with_suffix(".parquet").read_bytes() == (tmp_path / "w.parquet").read_bytes()
+    assert len(list((tmp_path / "quarantine").iterdir())) == 2

@@ -1,0 +1,68 @@
+"""Triggers: what fires, and what they say."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.nouns import ColumnDrift, DriftReport, LiveScore, Score
+from engine.triggers import All, Any, Degradation, Drift, Evidence, Schedule, Volume
+
+
+def evidence(
+    *, effects: dict[str, float] | None = None, live: float = 10.0, fresh_rows: int = 500, now: str = "2013-01-15T00:00:00"
+) -> Evidence:
+    columns = tuple(
+        ColumnDrift(name, "number", {"psi": effect}, 0.0, 0.0, "psi", effect, 0.2, effect > 0.2)
+        for name, effect in (effects or {}).items()
+    )
+    report = DriftReport("w", 3, 1000, 500, columns)
+    return Evidence(report, LiveScore(3, Score(500, {"rmse": live}), "f"), {"rmse": 10.0}, fresh_rows, "2013-01-07T00:00:00", now)
+
+
+def test_drift_names_the_worst_columns_first_with_their_numbers() -> None:
+    decision = Drift().decide(evidence(effects={"wind": 0.31, "seats": 0.1, "distance": 0.9}))
+    assert decision.retrain
+    assert decision.cause == "drift"
+    assert decision.reason == "drift in distance psi 0.90 > 0.20, wind psi 0.31 > 0.20"
+
+
+def test_drift_stays_quiet_below_the_number_of_columns_it_needs() -> None:
+    decision = Drift(columns=2).decide(evidence(effects={"wind": 0.31}))
+    assert not decision.retrain
+    assert decision.reason == "1 columns drifted, 2 needed"
+
+
+@pytest.mark.parametrize(("live", "fires"), [(10.9, False), (11.1, True)])
+def test_degradation_fires_beyond_its_tolerance(live: float, fires: bool) -> None:
+    assert Degradation("rmse", 0.1).decide(evidence(live=live)).retrain is fires
+
+
+def test_schedule_counts_the_datas_own_days() -> None:
+    assert not Schedule(days=9).decide(evidence()).retrain
+    fired = Schedule(days=8).decide(evidence())
+    assert fired.reason == "the champion's data is 8.0 days old, 8 allowed"
+
+
+def test_schedule_says_that_it_needs_a_time_column() -> None:
+    quiet = Schedule().decide(evidence(now=None))  # type: ignore[arg-type]
+    assert not quiet.retrain
+    assert "no time column" in quiet.reason
+
+
+def test_volume_counts_the_rows_that_the_champion_has_not_seen() -> None:
+    assert Volume(500).decide(evidence()).reason == "500 fresh rows, 500 needed"
+    assert not Volume(501).decide(evidence()).retrain
+
+
+def test_any_takes_the_first_that_fires_and_all_needs_every_one() -> None:
+    quiet, loud = Volume(10_000), Degradation("rmse", 0.1)
+    assert Any([quiet, loud]).decide(evidence(live=20)).cause == "degradation"
+    assert not All([quiet, loud]).decide(evidence(live=20)).retrain
+    assert All([Volume(1), loud]).decide(evidence(live=20)).reason == (
+        "500 fresh rows, 1 needed; live rmse 20 > 11 (10 when it was judged)"
+    )
+
+
+def test_without_triggers_nothing_fires() -> None:
+    assert not Any().decide(evidence()).retrain
+    assert not All().decide(evidence()).retrain
