@@ -109,7 +109,7 @@ def status(as_json: bool, overrides: tuple[str, ...]) -> None:
 
     config = resolve_outside(overrides)
     named = [o.partition("=")[2] for o in overrides if o.startswith("stream=")]
-    with _ledger(config) as ledger:
+    with open_ledger(config) as ledger:
         names = ledger.stream_names()
         if named and named[0] not in names:
             raise ConfigurationError(unknown("stream with history", named[0], names or ["none yet"]))
@@ -138,7 +138,7 @@ def rollback(version: int | None, overrides: tuple[str, ...]) -> None:
 def resume(overrides: tuple[str, ...]) -> None:
     """Let a held stream go on."""
     config = resolve(overrides)
-    with _ledger(config) as ledger:
+    with open_ledger(config) as ledger:
         held = ledger.held(config["stream"]["name"])
         ledger.hold(config["stream"]["name"], None)
     click.echo(f"released the hold ({held})" if held else "the stream was not held")
@@ -196,7 +196,7 @@ def retry(window: str, overrides: tuple[str, ...]) -> None:
 
     config = resolve(overrides)
     name = config["stream"]["name"]
-    with _ledger(config) as ledger:
+    with open_ledger(config) as ledger:
         cycles = {cycle.window.id: cycle for cycle in ledger.cycles(name)}
         if window not in cycles:
             raise ConfigurationError(unknown("window", window, list(cycles)[-20:]))
@@ -230,10 +230,10 @@ def _at_work(verb: str, overrides: Sequence[str]) -> Iterator[tuple[Loop, Displa
 
     parts = wiring.parts(config)
     display = Display()
-    with _ledger(config) as ledger, Locks(ledger, Path(config["platform"]["state"]) / "locks").cycle(parts.name, verb):
+    with open_ledger(config) as ledger, Locks(ledger, Path(config["platform"]["state"]) / "locks").cycle(parts.name, verb):
         jobs = wiring.build(config["platform"]["jobs"], "platform.jobs")
         jobs.warm()
-        with _servers(config, verb) as servers:
+        with running_servers(config, verb) as servers:
             world: list[Outside] = []
 
             def connect() -> None:
@@ -271,7 +271,7 @@ def _outside(config: dict[str, Any], verb: str) -> Iterator[tuple[Outside, list[
     threading.Thread(target=_import_early, daemon=True).start()
     from engine import wiring
 
-    with _ledger(config) as ledger, _servers(config, verb) as servers:
+    with open_ledger(config) as ledger, running_servers(config, verb) as servers:
         addresses = servers()
         outside = wiring.outside(config, config["stream"]["name"], ledger, addresses)
         try:
@@ -282,7 +282,7 @@ def _outside(config: dict[str, Any], verb: str) -> Iterator[tuple[Outside, list[
 
 
 @contextlib.contextmanager
-def _ledger(config: dict[str, Any]) -> Iterator[Ledger]:
+def open_ledger(config: dict[str, Any]) -> Iterator[Ledger]:
     from engine.ledger import Ledger
 
     url = config["platform"]["ledger"]
@@ -298,7 +298,7 @@ def _absolute(url: str) -> str:
 
 
 @contextlib.contextmanager
-def _servers(config: dict[str, Any], verb: str) -> Iterator[Any]:
+def running_servers(config: dict[str, Any], verb: str) -> Iterator[Any]:
     """Gives a function that returns the addresses to ask, starting the embedded server when none runs.
 
     A server that this process started is stopped with it, one that was there (from `serve`, or left by a killed process that

@@ -1,0 +1,48 @@
+"""The head of every result file: what was run, on what, with which versions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "results"
+PACKAGES = ("torch", "pytorch-lightning", "mlflow", "onnxruntime", "tritonclient", "numpy", "numba", "polars", "SQLAlchemy")
+
+
+def write(name: str, title: str, body: Sequence[str]) -> Path:
+    """Write `results/NAME.md` and return its path."""
+    versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in PACKAGES)
+    head = [
+        f"# {title}",
+        "",
+        f"- when: {time.strftime('%Y-%m-%d')}",
+        f"- command: `python -m benchmarks.{name} {' '.join(sys.argv[1:])}`".replace(" `", "`"),
+        f"- machine: {_processor()}, {os.cpu_count()} cores, {_memory()} GiB, {platform.system()} {platform.machine()}, no GPU used",
+        f"- versions: Python {platform.python_version()}, {versions}",
+        "",
+    ]
+    path = FOLDER / f"{name}.md"
+    path.write_text("\n".join([*head, *body, ""]))
+    return path
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """A Markdown table, the first column left, the others right."""
+    rule = "|" + "|".join([":--", *["--:"] * (len(headings) - 1)]) + "|"
+    return ["| " + " | ".join(headings) + " |", rule, *("| " + " | ".join(map(str, row)) + " |" for row in rows)]
+
+
+def _processor() -> str:
+    names = [
+        line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
+    ]
+    return names[0] if names else platform.processor()
+
+
+def _memory() -> int:
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
