@@ -1,7 +1,7 @@
 """How long from a window being whole in its folder to its model answering in Triton, and how long a switch and a rollback take.
 
-The year of `benchmarks.year`, several times over, requests flowing, every gate on. Promoted windows without the first. Then, on the
-state that the last run left, a release and a rollback in turn: ledger, Triton, verified answer and MLflow aliases, all of it.
+The year of `benchmarks.year`, several times over, requests flowing, every gate on. Promoted windows without the first. Then, on
+the state that the last run left, a release and a rollback in turn: ledger, Triton, verified answer and MLflow aliases, all of it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks import result, year
-from engine import flights, wiring
-from engine.app import open_ledger, running_servers
+from engine import flights
 from engine.configuration import resolve
 from engine.nouns import Outcome
+from engine.opening import world_of
 
 ROUNDS = 20
 
@@ -39,8 +39,7 @@ def releases(state: Path) -> tuple[list[float], list[float]]:
     """Milliseconds of releases of a verified version, and of rollbacks from it, in turn."""
     config = resolve([f"stream={year.STREAM}", f"platform.state={state}"])
     switches, rollbacks = [], []
-    with open_ledger(config) as ledger, running_servers(config, "benchmark") as servers:
-        outside = wiring.outside(config, year.STREAM, ledger, servers())
+    with world_of(config, "benchmark") as outside:
         champion = outside.registry.champion()
         assert champion is not None
         newest = champion.version
@@ -54,7 +53,6 @@ def releases(state: Path) -> tuple[list[float], list[float]]:
             begin = time.perf_counter()
             outside.releases.rollback(None, "benchmark")
             rollbacks.append((time.perf_counter() - begin) * 1e3)
-        outside.deployment.endpoints[0].close()
     return switches, rollbacks
 
 
@@ -91,13 +89,14 @@ def main() -> None:
             ("rollback (both loaded; verify, aliases)", rollbacks),
         )
     ]
+    promotions = sum(len(run["live"]) for run in runs)
     outcomes = "; ".join(", ".join(f"{n} {o}" for o, n in sorted(t["outcomes"].items())) for t in totals)
     took, live, static = (
         ", ".join(f"{t[key]:.{digits}f}" for t in totals)
         for key, digits in (("seconds", 0), ("live_rmse", 2), ("static_rmse", 2))
     )
     body = [
-        f"{arguments.weeks} weekly windows of about 6,300 rows, {len(runs)} runs; {sum(len(r['live']) for r in runs)} promoted windows.",
+        f"{arguments.weeks} weekly windows of about 6,300 rows, {len(runs)} runs; {promotions} promoted windows.",
         f"Outcomes by run: {outcomes}. A year took {took} seconds.",
         f"Requests fired {sum(t['requests']['fired'] for t in totals):,}, failed 0.",
         f"Live RMSE {live}; first model left alone {static}.",

@@ -22,7 +22,7 @@ def write(name: str, title: str, body: Sequence[str]) -> Path:
         "",
         f"- when: {time.strftime('%Y-%m-%d')}",
         f"- command: `python -m benchmarks.{name} {' '.join(sys.argv[1:])}`".replace(" `", "`"),
-        f"- machine: {_processor()}, {os.cpu_count()} cores, {_memory()} GiB, {platform.system()} {platform.machine()}, no GPU used",
+        f"- machine: {_processor()}, {os.cpu_count()} cores, {_memory()} GiB, {platform.system()} {platform.machine()}, no GPU",
         f"- versions: Python {platform.python_version()}, {versions}",
         "",
     ]

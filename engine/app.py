@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import json
-import os
 import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from engine.configuration import RECORDED, ConfigurationError, resolve, resolve_outside, unknown
+from engine.configuration import ConfigurationError, resolve, resolve_outside, unknown
+from engine.opening import at_work, open_ledger, server_record, start_server, world_of
 
 if TYPE_CHECKING:
-    from engine.display import Display
     from engine.ledger import Cycle, Ledger
-    from engine.loop import Loop
     from engine.nouns import Closing
-    from engine.stream import Outside
-    from serving.server import EmbeddedServer
 
 OK = 0
 USAGE = 2  # the command, the configuration or the environment is wrong: trying again changes nothing
@@ -58,14 +52,15 @@ def cli() -> None:
 @OVERRIDES
 def run(until_idle: bool, overrides: tuple[str, ...]) -> None:
     """Work on a stream until Ctrl-C: carry every window that lands to its Outcome."""
-    with _at_work("run", overrides) as (loop, display, poll):
+    config = resolve(overrides)
+    with at_work(config, "run") as (loop, display):
         closings: list[Closing] = []
         while True:
             closings += loop.carry_pending()
             if until_idle:
                 break
             display.idle("waiting for windows")
-            time.sleep(poll)
+            time.sleep(config["platform"]["poll"])
     sys.exit(_code(closings))
 
 
@@ -73,7 +68,7 @@ def run(until_idle: bool, overrides: tuple[str, ...]) -> None:
 @OVERRIDES
 def update(overrides: tuple[str, ...]) -> None:
     """Do what is pending, then exit. Uses a running Triton, else starts one to verify and stops it."""
-    with _at_work("update", overrides) as (loop, display, _):
+    with at_work(resolve(overrides), "update") as (loop, display):
         closings = list(loop.carry_pending())
         if not closings:
             display.say("nothing is pending")
@@ -89,7 +84,7 @@ def serve(overrides: tuple[str, ...]) -> None:
     config = resolve_outside(overrides)
     if config["serving"]["mode"] != "embedded":
         raise ConfigurationError("`serve` starts the embedded server; with `serving=external` the servers are yours to start")
-    server = _start_server(config, "serve")
+    server = start_server(config, "serve")
     click.echo(f"serving {', '.join(Repository(Path(config['serving']['repository'])).names()) or 'nothing yet'}")
     click.echo(f"gRPC {server.address}\nHTTP {server.http}\nmetrics {server.metrics}\nlog {server.log}")
     try:
@@ -114,7 +109,7 @@ def status(as_json: bool, overrides: tuple[str, ...]) -> None:
         if named and named[0] not in names:
             raise ConfigurationError(unknown("stream with history", named[0], names or ["none yet"]))
         found = [report.stream_status(ledger, name) for name in named or names]
-    found_server = _record(config)
+    found_server = server_record(config)
     if as_json:
         click.echo(json.dumps({"streams": found, "server": found_server}, indent=2))
     else:
@@ -127,7 +122,7 @@ def status(as_json: bool, overrides: tuple[str, ...]) -> None:
 def rollback(version: int | None, overrides: tuple[str, ...]) -> None:
     """Put an earlier version back at once and hold the stream."""
     config = resolve(overrides)
-    with _outside(config, "rollback") as (outside, _):
+    with world_of(config, "rollback") as outside:
         done = outside.releases.rollback(version, getpass.getuser())
     click.echo(f"{done.reason}; version {done.previous} is out, the stream is held: `warmstart resume` lets it go on")
     sys.exit(OK if done.state == "released" else 1)
@@ -152,7 +147,7 @@ def approve(number: int | None, overrides: tuple[str, ...]) -> None:
     from engine.nouns import Closing, Outcome
 
     config = resolve(overrides)
-    with _outside(config, "approve") as (outside, _):
+    with world_of(config, "approve") as outside:
         cycle = _waiting(outside.ledger, config["stream"]["name"], number)
         assert cycle.version is not None
         expects = _judged_against(outside.ledger, cycle)
@@ -176,7 +171,7 @@ def reject(number: int | None, overrides: tuple[str, ...]) -> None:
     from engine.nouns import Closing, Outcome
 
     config = resolve(overrides)
-    with _outside(config, "reject") as (outside, _):
+    with world_of(config, "reject") as outside:
         cycle = _waiting(outside.ledger, config["stream"]["name"], number)
         assert cycle.version is not None
         outside.deployment.discard(outside.releases.stream, cycle.version)
@@ -206,7 +201,7 @@ def retry(window: str, overrides: tuple[str, ...]) -> None:
         if latest.closed is not None:
             ledger.again(latest.window)
     try:
-        with _at_work("retry", overrides) as (loop, _, _):
+        with at_work(config, "retry") as (loop, _):
             closings = list(loop.carry_pending())
     except Busy as busy:
         click.echo(f"queued: {busy}, and takes it up now")
@@ -215,146 +210,6 @@ def retry(window: str, overrides: tuple[str, ...]) -> None:
 
 
 # what the verbs share
-
-
-@contextlib.contextmanager
-def _at_work(verb: str, overrides: Sequence[str]) -> Iterator[tuple[Loop, Display, float]]:
-    """Everything for carrying windows: configuration, ledger, the stream's lock, a server, a warm job server."""
-    config = resolve(overrides)
-    threading.Thread(target=_import_early, daemon=True).start()
-    from engine import wiring
-    from engine.display import Display
-    from engine.locks import Locks
-    from engine.loop import Loop
-    from engine.stream import Stream
-
-    parts = wiring.parts(config)
-    display = Display()
-    with open_ledger(config) as ledger, Locks(ledger, Path(config["platform"]["state"]) / "locks").cycle(parts.name, verb):
-        jobs = wiring.build(config["platform"]["jobs"], "platform.jobs")
-        jobs.warm()
-        with running_servers(config, verb) as servers:
-            world: list[Outside] = []
-
-            def connect() -> None:
-                for old in world:
-                    for endpoint in old.deployment.endpoints:
-                        endpoint.close()
-                world[:] = [wiring.outside(config, parts.name, ledger, servers(), jobs)]
-
-            connect()
-            if recovered := world[0].releases.recover():
-                display.say(f"finished what was begun before: {recovered.reason}")
-            loop = Loop(
-                stream=parts.name,
-                time_column=parts.schema.time,
-                source=wiring.build(config["stream"]["source"], "stream.source"),
-                ledger=ledger,
-                current={group: config[group] for group in RECORDED},
-                wire=lambda recorded, cycle: Stream(wiring.parts(recorded), world[0], cycle),
-                reconnect=connect,
-                retries=config["platform"]["retries"],
-                listener=display,
-            )
-            try:
-                yield loop, display, config["platform"]["poll"]
-            finally:
-                display.close()
-                jobs.close()
-                for endpoint in world[0].deployment.endpoints:
-                    endpoint.close()
-
-
-@contextlib.contextmanager
-def _outside(config: dict[str, Any], verb: str) -> Iterator[tuple[Outside, list[str]]]:
-    """The world of one stream for the verbs that change a release."""
-    threading.Thread(target=_import_early, daemon=True).start()
-    from engine import wiring
-
-    with open_ledger(config) as ledger, running_servers(config, verb) as servers:
-        addresses = servers()
-        outside = wiring.outside(config, config["stream"]["name"], ledger, addresses)
-        try:
-            yield outside, addresses
-        finally:
-            for endpoint in outside.deployment.endpoints:
-                endpoint.close()
-
-
-@contextlib.contextmanager
-def open_ledger(config: dict[str, Any]) -> Iterator[Ledger]:
-    from engine.ledger import Ledger
-
-    url = config["platform"]["ledger"]
-    ledger = Ledger(url if not url.startswith("sqlite:///") else _absolute(url))
-    try:
-        yield ledger
-    finally:
-        ledger.close()
-
-
-def _absolute(url: str) -> str:
-    return f"sqlite:///{Path(url.removeprefix('sqlite:///')).absolute()}"
-
-
-@contextlib.contextmanager
-def running_servers(config: dict[str, Any], verb: str) -> Iterator[Any]:
-    """Gives a function that returns the addresses to ask, starting the embedded server when none runs.
-
-    A server that this process started is stopped with it, one that was there (from `serve`, or left by a killed process that
-    `run` replaces) stays unless it was left over.
-    """
-    serving = config["serving"]
-    if serving["mode"] == "external":
-        yield lambda: list(serving["addresses"])
-        return
-    started: list[EmbeddedServer] = []
-
-    def addresses() -> list[str]:
-        server = _start_server(config, verb)
-        if server.owner == os.getpid() or not _alive(server.owner):
-            started[:] = [server]
-        return [server.address]
-
-    try:
-        yield addresses
-    finally:
-        for server in started:
-            server.stop()
-
-
-def _start_server(config: dict[str, Any], verb: str) -> EmbeddedServer:
-    from serving.repository import Repository
-    from serving.server import EmbeddedServer
-
-    serving, state = config["serving"], Path(config["platform"]["state"]).absolute()
-    repository = Path(serving["repository"]).absolute()
-    repository.mkdir(parents=True, exist_ok=True)
-    return EmbeddedServer.start(repository, Path(serving["runtime"]), state / "server", Repository(repository).names(), verb=verb)
-
-
-def _record(config: dict[str, Any]) -> dict[str, Any] | None:
-    path = Path(config["platform"]["state"]).absolute() / "server" / "server.json"
-    if not path.exists():
-        return None
-    record: dict[str, Any] = json.loads(path.read_text())
-    return (
-        {k: record.get(k) for k in ("address", "http", "metrics", "pid", "verb")}
-        if record.get("pid") and _alive(record["pid"])
-        else None
-    )
-
-
-def _alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
-
-
-def _import_early() -> None:
-    """MLflow takes a second to import, numba another; meanwhile locks are taken and Triton is started."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    import mlflow  # noqa: F401
-
-    import kernels.cpu  # noqa: F401
 
 
 def _waiting(ledger: Ledger, stream: str, number: int | None) -> Cycle:

@@ -1,0 +1,172 @@
+"""What a verb opens and closes again: the ledger, the servers, a stream at work.
+
+Everything heavy is imported here and not above, while MLflow and numba load in a thread beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.configuration import RECORDED
+
+if TYPE_CHECKING:
+    from engine.display import Display
+    from engine.ledger import Ledger
+    from engine.loop import Loop
+    from engine.stream import Outside
+    from serving.server import EmbeddedServer
+
+Configuration = Mapping[str, Any]
+
+
+@contextlib.contextmanager
+def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
+    """All that carrying windows needs: the ledger, the stream's lock, servers, a warm job server. What was begun before is finished.
+
+    Raises Busy when another process works on the stream.
+    """
+    _import_early()
+    from engine import wiring
+    from engine.display import Display
+    from engine.locks import Locks
+    from engine.loop import Loop
+    from engine.stream import Stream
+
+    parts = wiring.parts(config)
+    display = Display()
+    with open_ledger(config) as ledger, Locks(ledger, state_of(config) / "locks").cycle(parts.name, verb):
+        jobs = wiring.build(config["platform"]["jobs"], "platform.jobs")
+        jobs.warm()
+        with running_servers(config, verb) as addresses:
+            world: list[Outside] = []
+
+            def connect() -> None:
+                _let_go(world)
+                world[:] = [wiring.outside(config, parts.name, ledger, addresses(), jobs)]
+
+            connect()
+            if recovered := world[0].releases.recover():
+                display.say(f"finished what was begun before: {recovered.reason}")
+            loop = Loop(
+                stream=parts.name,
+                time_column=parts.schema.time,
+                source=wiring.build(config["stream"]["source"], "stream.source"),
+                ledger=ledger,
+                current={group: config[group] for group in RECORDED},
+                wire=lambda recorded, cycle: Stream(wiring.parts(recorded), world[0], cycle),
+                reconnect=connect,
+                retries=config["platform"]["retries"],
+                listener=display,
+            )
+            try:
+                yield loop, display
+            finally:
+                display.close()
+                jobs.close()
+                _let_go(world)
+
+
+@contextlib.contextmanager
+def world_of(config: Configuration, verb: str) -> Iterator[Outside]:
+    """The world of one stream, for the verbs that change a release."""
+    _import_early()
+    from engine import wiring
+
+    with open_ledger(config) as ledger, running_servers(config, verb) as addresses:
+        outside = wiring.outside(config, config["stream"]["name"], ledger, addresses())
+        try:
+            yield outside
+        finally:
+            _let_go([outside])
+
+
+@contextlib.contextmanager
+def open_ledger(config: Configuration) -> Iterator[Ledger]:
+    """The ledger of the platform."""
+    from engine.ledger import Ledger
+
+    url = str(config["platform"]["ledger"])
+    prefix = "sqlite:///"
+    ledger = Ledger(prefix + str(Path(url.removeprefix(prefix)).absolute()) if url.startswith(prefix) else url)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+@contextlib.contextmanager
+def running_servers(config: Configuration, verb: str) -> Iterator[Callable[[], list[str]]]:
+    """Gives a function that returns the gRPC addresses to ask; the embedded server is started when none runs.
+
+    One that this process started is stopped at the end, and so is one whose starter was killed. One that another process looks
+    after (`serve`, `run`) stays.
+    """
+    if config["serving"]["mode"] == "external":
+        yield lambda: list(config["serving"]["addresses"])
+        return
+    ours: list[EmbeddedServer] = []
+
+    def addresses() -> list[str]:
+        server = start_server(config, verb)
+        if server.owner == os.getpid() or not _alive(server.owner):
+            ours[:] = [server]
+        return [server.address]
+
+    try:
+        yield addresses
+    finally:
+        for server in ours:
+            server.stop()
+
+
+def start_server(config: Configuration, verb: str) -> EmbeddedServer:
+    """The embedded server of this state folder, started if it does not run, with every released model loaded."""
+    from serving.repository import Repository
+    from serving.server import EmbeddedServer
+
+    repository = Path(config["serving"]["repository"]).absolute()
+    repository.mkdir(parents=True, exist_ok=True)
+    runtime, state = Path(config["serving"]["runtime"]), state_of(config) / "server"
+    return EmbeddedServer.start(repository, runtime, state, Repository(repository).names(), verb=verb)
+
+
+def server_record(config: Configuration) -> dict[str, Any] | None:
+    """Where the embedded server is, if its process is there: read from its file, without asking it."""
+    path = state_of(config) / "server" / "server.json"
+    record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    if not record.get("pid") or not _alive(record["pid"]):
+        return None
+    return {name: record.get(name) for name in ("address", "http", "metrics", "pid", "verb")}
+
+
+def state_of(config: Configuration) -> Path:
+    """The folder of everything that a platform keeps in files."""
+    return Path(config["platform"]["state"]).absolute()
+
+
+def _let_go(world: list[Outside]) -> None:
+    for outside in world:
+        for endpoint in outside.deployment.endpoints:
+            endpoint.close()
+
+
+def _alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def _import_early() -> None:
+    """MLflow takes a second to import, numba another; meanwhile locks are taken and Triton is started."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+    def load() -> None:
+        import mlflow  # noqa: F401
+
+        import kernels.cpu  # noqa: F401
+
+    threading.Thread(target=load, daemon=True).start()
