@@ -8,13 +8,21 @@ from rich.text import Text
 
 from engine.nouns import Closing, Outcome, Window
 
-STYLES = {
+STYLES: dict[str, str] = {
     Outcome.PROMOTED: "bold green",
     Outcome.KEPT: "cyan",
     Outcome.REJECTED: "yellow",
     Outcome.QUARANTINED: "bold red",
     Outcome.WAITING: "bold magenta",
 }
+
+
+def outcome_line(window: str, outcome: str | None, version: int | None, seconds: float | None, reason: str | None) -> Text:
+    """How a window ended, in one line: here and in `status`."""
+    line = Text(f"{window:<12} ")
+    line.append(f"{outcome or 'unfinished':<12}", STYLES.get(outcome or "", ""))
+    took = f"{seconds:5.1f} s" if seconds is not None else ""
+    return line.append(f"{f'v{version}' if version is not None else '–':<5} {took:>7}  {reason or ''}")
 
 
 class Display:
@@ -44,11 +52,7 @@ class Display:
 
     def closed(self, window: Window, closing: Closing, seconds: float) -> None:
         """A line for the Outcome."""
-        version = f"v{closing.version}" if closing.version is not None else "–"
-        line = Text(f"{window.id:<12} ")
-        line.append(f"{closing.outcome.value:<12}", STYLES[closing.outcome])
-        line.append(f"{version:<5} {seconds:5.1f} s  {closing.reason}")
-        self.console.print(line)
+        self.console.print(outcome_line(window.id, closing.outcome, closing.version, seconds, closing.reason))
 
     def outage(self, error: Exception, wait: float) -> None:
         """A line for an outage."""

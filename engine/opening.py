@@ -27,7 +27,7 @@ Configuration = Mapping[str, Any]
 
 @contextlib.contextmanager
 def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
-    """All that carrying windows needs: the ledger, the stream's lock, servers, a warm job server. What was begun before is finished.
+    """All that carrying windows needs: the ledger, the stream's lock, servers, a warm job server; a begun release is finished.
 
     Raises Busy when another process works on the stream.
     """

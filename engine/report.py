@@ -8,6 +8,8 @@ from typing import Any
 from engine.ledger import Cycle, Ledger
 from engine.nouns import Outcome
 
+NOT_RUNNING = "Triton: no embedded server runs here"
+
 
 def stream_status(ledger: Ledger, stream: str, last: int = 5) -> dict[str, Any]:
     """What is live, what happened last, what waits: plain values, ready for JSON. Times are Unix seconds."""
@@ -39,10 +41,11 @@ def _line(cycle: Cycle) -> dict[str, Any]:
 
 
 def print_status(streams: list[dict[str, Any]], server: dict[str, Any] | None) -> None:
-    """The same for a person."""
+    """The same for a person: one line a window, as wide as it is."""
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
+
+    from engine.display import outcome_line
 
     console = Console(highlight=False, soft_wrap=True)
     if not streams:
@@ -56,21 +59,8 @@ def print_status(streams: list[dict[str, Any]], server: dict[str, Any] | None) -
             console.print(Text(f"  held: {found['held']}", "bold magenta"))
         for version in found["waiting"]:
             console.print(Text(f"  version {version} waits: `warmstart approve` or `warmstart reject`", "bold magenta"))
-        table = Table(box=None, pad_edge=False, padding=(0, 2), header_style="dim")
-        for heading in ("  window", "rows", "outcome", "version", "seconds", "why"):
-            table.add_column(heading, justify="right" if heading in ("rows", "version", "seconds") else "left")
         for line in found["last"]:
-            table.add_row(
-                f"  {line['window']}",
-                f"{line['rows']:,}",
-                line["outcome"] or "unfinished",
-                str(line["version"] or "–"),
-                f"{line['seconds']:.1f}" if line["seconds"] is not None else "–",
-                Text(line["reason"] or ""),
+            console.print(
+                Text("  ") + outcome_line(line["window"], line["outcome"], line["version"], line["seconds"], line["reason"])
             )
-        console.print(table)
-    console.print(
-        f"Triton: gRPC {server['address']}, HTTP {server['http']}, process {server['pid']}"
-        if server
-        else "Triton: not running here"
-    )
+    console.print(f"Triton: gRPC {server['address']}, HTTP {server['http']}, process {server['pid']}" if server else NOT_RUNNING)
