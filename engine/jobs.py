@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import signal
-from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -55,11 +53,8 @@ class LocalJobs:
 
     def fit(self, spec: JobSpec) -> Training | JobFailure:
         """Run the job in a child. A child that outlives an interrupted parent is killed by the kernel."""
-        folder = Path(spec.folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "spec.json").write_text(json.dumps(asdict(spec), indent=2))
         receiver, sender = self.context.Pipe(duplex=False)
-        child = self.context.Process(target=_run, args=(str(folder / "spec.json"), sender), name=f"job-{spec.cycle_id}")
+        child = self.context.Process(target=_run, args=(spec, sender), name=f"job-{spec.cycle_id}")
         child.start()
         sender.close()
         try:
@@ -75,26 +70,21 @@ class LocalJobs:
             receiver.close()
         if failure is not None:
             return JobFailure(failure)
-        return result(folder)
+        training: Training = decode(Training, (Path(spec.folder) / "result.json").read_text())
+        return training
 
     def close(self) -> None:
         """The fork server ends with this process."""
 
 
-def result(folder: Path) -> Training:
-    """What a finished job wrote."""
-    training: Training = decode(Training, (folder / "result.json").read_text())
-    return training
-
-
-def _run(spec: str, sender: Connection) -> None:
+def _run(spec: JobSpec, sender: Connection) -> None:
     """In the child: fit, and say nothing or why not. Ctrl-C is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     from engine import train
 
     try:
-        train.fit(decode(JobSpec, Path(spec).read_text()))
+        train.fit(spec)
     except train.TrainingDiverged as error:
         sender.send(str(error))
     except Exception as error:

@@ -49,6 +49,7 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
             def connect() -> None:
                 _let_go(world)
                 world[:] = [wiring.outside(config, parts.name, ledger, addresses(), jobs)]
+                world[0].deployment.restore(parts.name)
 
             connect()
             if recovered := world[0].releases.recover():

@@ -44,7 +44,7 @@ from engine.releases import Releases
 from engine.triggers import Evidence, Trigger
 from engine.windows import digest_of
 from serving.config import ModelConfig, Tensor
-from serving.errors import Refused
+from serving.errors import Refused, Unreachable
 from serving.release import Deployment
 
 PAST = 64  # windows offered to a strategy; it takes the ones it wants
@@ -112,7 +112,10 @@ class Stream:
     def score(self, window: Window, champion: Champion) -> LiveScore:
         """Ask the live endpoint about the whole window before anybody trains on it."""
         frame = _frame(window, self.parts.schema)
-        answer = self.outside.deployment.endpoints[0].infer(self.parts.name, table.inputs(frame, self.parts.schema))
+        try:
+            answer = self.outside.deployment.endpoints[0].infer(self.parts.name, table.inputs(frame, self.parts.schema))
+        except Refused as error:  # the live version does not answer: an outage, whatever the server calls it
+            raise Unreachable(str(error)) from error
         said = answer.outputs[self.parts.schema.target].astype(np.float64).reshape(-1)
         path = self._file("answers", f"{window.id}.{window.digest[:12]}.npy")
         part = path.with_name(f".{path.name}")

@@ -91,6 +91,19 @@ class Deployment:
             endpoint.load(staging)
         return staging
 
+    def restore(self, name: str) -> None:
+        """Load what is selected on every server that does not hold it: one that was restarted comes up empty.
+
+        Raises:
+            Refused: It could not be loaded.
+        """
+        selected = self.repository.selected(name)
+        for endpoint in self.endpoints:
+            if selected and endpoint.loaded(name) != selected:
+                for version in selected:
+                    self.repository.complete(name, version)
+                endpoint.load(name)
+
     def verify(self, name: str, version: int) -> Verification:
         """Ask the staged version its golden rows on every server; the worst answer counts."""
         golden = self._golden(name, version)
