@@ -90,10 +90,9 @@ def _run(spec: JobSpec, sender: Connection) -> None:
     except Exception as error:
         import traceback
 
-        (Path(spec).parent / "error.txt").write_text(traceback.format_exc())
-        sender.send(
-            f"the training job failed: {type(error).__name__}: {error} (whole story in {Path(spec).parent / 'error.txt'})"
-        )
+        story = Path(spec.folder) / "error.txt"
+        story.write_text(traceback.format_exc())
+        sender.send(f"the training job failed: {type(error).__name__}: {error} (whole story in {story})")
     else:
         sender.send(None)
     finally:
