@@ -62,10 +62,10 @@ class LocalJobs:
         except EOFError:
             child.join()
             raise JobLost(f"the training job's process ended without a word (exit code {child.exitcode})") from None
+        except BaseException:
+            child.kill()
+            raise
         finally:
-            if child.is_alive() and child.pid:
-                child.join(timeout=5)
-                child.kill()
             child.join()
             receiver.close()
         if failure is not None:
