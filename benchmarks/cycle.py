@@ -20,7 +20,7 @@ from benchmarks import result, year
 from engine import flights
 from engine.configuration import resolve
 from engine.nouns import Outcome
-from engine.opening import world_of
+from engine.opening import releases_of
 
 ROUNDS = 20
 
@@ -39,19 +39,19 @@ def releases(state: Path) -> tuple[list[float], list[float]]:
     """Milliseconds of releases of a verified version, and of rollbacks from it, in turn."""
     config = resolve([f"stream={year.STREAM}", f"platform.state={state}"])
     switches, rollbacks = [], []
-    with world_of(config, "benchmark") as outside:
-        champion = outside.registry.champion()
+    with releases_of(config, "benchmark") as found:
+        champion = found.registry.champion()
         assert champion is not None
         newest = champion.version
-        outside.releases.rollback(None, "benchmark")
+        found.rollback(None, "benchmark")
         for round_ in range(ROUNDS):
-            live = outside.registry.champion()
+            live = found.registry.champion()
             assert live is not None
             begin = time.perf_counter()
-            outside.releases.release(newest, live.version, f"benchmark:{round_}", cause="approval")
+            found.release(newest, live.version, f"benchmark:{round_}", cause="approval")
             switches.append((time.perf_counter() - begin) * 1e3)
             begin = time.perf_counter()
-            outside.releases.rollback(None, "benchmark")
+            found.rollback(None, "benchmark")
             rollbacks.append((time.perf_counter() - begin) * 1e3)
     return switches, rollbacks
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.configuration import ConfigurationError, resolve, resolve_outside, unknown
-from engine.opening import at_work, open_ledger, server_record, start_server, world_of
+from engine.opening import at_work, open_ledger, releases_of, server_record, start_server
 
 if TYPE_CHECKING:
     from engine.ledger import Cycle, Ledger
@@ -122,8 +122,8 @@ def status(as_json: bool, overrides: tuple[str, ...]) -> None:
 def rollback(version: int | None, overrides: tuple[str, ...]) -> None:
     """Put an earlier version back at once and hold the stream."""
     config = resolve(overrides)
-    with world_of(config, "rollback") as outside:
-        done = outside.releases.rollback(version, getpass.getuser())
+    with releases_of(config, "rollback") as releases:
+        done = releases.rollback(version, getpass.getuser())
     click.echo(f"{done.reason}; version {done.previous} is out, the stream is held: `warmstart resume` lets it go on")
     sys.exit(OK if done.state == "released" else 1)
 
@@ -147,19 +147,19 @@ def approve(number: int | None, overrides: tuple[str, ...]) -> None:
     from engine.nouns import Closing, Outcome
 
     config = resolve(overrides)
-    with world_of(config, "approve") as outside:
-        cycle = _waiting(outside.ledger, config["stream"]["name"], number)
+    with releases_of(config, "approve") as releases:
+        cycle = _waiting(releases.ledger, config["stream"]["name"], number)
         assert cycle.version is not None
-        expects = _judged_against(outside.ledger, cycle)
-        done = outside.releases.release(cycle.version, expects, cycle.id, cause="approval")
+        expects = _judged_against(releases.ledger, cycle)
+        done = releases.release(cycle.version, expects, cycle.id, cause="approval")
         who = getpass.getuser()
         if done.state == "stale":
             raise ConfigurationError(f"{done.reason}; `warmstart retry {cycle.window.id}` trains and judges anew")
         if done.state == "failed":
-            outside.deployment.discard(outside.releases.stream, cycle.version)
-            outside.ledger.settle(cycle.id, Closing(Outcome.REJECTED, done.reason, cycle.version))
+            releases.deployment.discard(releases.stream, cycle.version)
+            releases.ledger.settle(cycle.id, Closing(Outcome.REJECTED, done.reason, cycle.version))
             raise click.ClickException(done.reason)
-        outside.ledger.settle(cycle.id, Closing(Outcome.PROMOTED, f"approved by {who}", cycle.version))
+        releases.ledger.settle(cycle.id, Closing(Outcome.PROMOTED, f"approved by {who}", cycle.version))
     click.echo(f"{done.reason}, approved by {who}")
 
 
@@ -171,13 +171,13 @@ def reject(number: int | None, overrides: tuple[str, ...]) -> None:
     from engine.nouns import Closing, Outcome
 
     config = resolve(overrides)
-    with world_of(config, "reject") as outside:
-        cycle = _waiting(outside.ledger, config["stream"]["name"], number)
+    with releases_of(config, "reject") as releases:
+        cycle = _waiting(releases.ledger, config["stream"]["name"], number)
         assert cycle.version is not None
-        outside.deployment.discard(outside.releases.stream, cycle.version)
+        releases.deployment.discard(releases.stream, cycle.version)
         reason = f"rejected by {getpass.getuser()}"
-        outside.registry.annotate(cycle.version, {"verdict": reason})
-        outside.ledger.settle(cycle.id, Closing(Outcome.REJECTED, reason, cycle.version))
+        releases.registry.annotate(cycle.version, {"verdict": reason})
+        releases.ledger.settle(cycle.id, Closing(Outcome.REJECTED, reason, cycle.version))
     click.echo(f"version {cycle.version} {reason}")
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from engine.display import Display
     from engine.ledger import Ledger
     from engine.loop import Loop
+    from engine.releases import Releases
     from engine.stream import Outside
     from serving.server import EmbeddedServer
 
@@ -47,8 +48,8 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
             world: list[Outside] = []
 
             def connect() -> None:
-                _let_go(world)
-                world[:] = [wiring.outside(config, parts.name, ledger, addresses(), jobs)]
+                _let_go(*(outside.releases for outside in world))
+                world[:] = [wiring.outside(config, _releases(config, ledger, addresses()), jobs)]
                 world[0].deployment.restore(parts.name)
 
             connect()
@@ -70,21 +71,44 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
             finally:
                 display.close()
                 jobs.close()
-                _let_go(world)
+                _let_go(*(outside.releases for outside in world))
 
 
 @contextlib.contextmanager
-def world_of(config: Configuration, verb: str) -> Iterator[Outside]:
-    """The world of one stream, for the verbs that change a release."""
-    _import_early()
-    from engine import wiring
-
+def releases_of(config: Configuration, verb: str) -> Iterator[Releases]:
+    """What changes the live version of one stream. MLflow is not loaded early here: a rollback must first of all be live."""
     with open_ledger(config) as ledger, running_servers(config, verb) as addresses:
-        outside = wiring.outside(config, config["stream"]["name"], ledger, addresses())
+        releases = _releases(config, ledger, addresses())
         try:
-            yield outside
+            yield releases
         finally:
-            _let_go([outside])
+            _let_go(releases)
+
+
+def _releases(config: Configuration, ledger: Ledger, addresses: list[str]) -> Releases:
+    from engine.locks import Locks
+    from engine.registry import Registry
+    from engine.releases import Releases
+    from serving.endpoint import Endpoint
+    from serving.release import Deployment
+    from serving.repository import Repository
+
+    stream, platform = config["stream"]["name"], config["platform"]
+    deployment = Deployment(Repository(Path(config["serving"]["repository"]).absolute()), tuple(map(Endpoint, addresses)))
+    registry = Registry(_absolute(platform["mlflow"]), stream, _artifacts(platform["artifacts"], stream))
+    return Releases(stream, ledger, Locks(ledger, state_of(config) / "locks"), registry, deployment)
+
+
+def _artifacts(root: str | None, stream: str) -> str | None:
+    if root is None:
+        return None
+    return f"{root.rstrip('/')}/{stream}" if "://" in root else (Path(root).absolute() / stream).as_uri()
+
+
+def _absolute(url: str) -> str:
+    """An SQLite URL with its path made absolute; other URLs as they are."""
+    prefix = "sqlite:///"
+    return prefix + str(Path(url.removeprefix(prefix)).absolute()) if url.startswith(prefix) else url
 
 
 @contextlib.contextmanager
@@ -92,9 +116,7 @@ def open_ledger(config: Configuration) -> Iterator[Ledger]:
     """The ledger of the platform."""
     from engine.ledger import Ledger
 
-    url = str(config["platform"]["ledger"])
-    prefix = "sqlite:///"
-    ledger = Ledger(prefix + str(Path(url.removeprefix(prefix)).absolute()) if url.startswith(prefix) else url)
+    ledger = Ledger(_absolute(config["platform"]["ledger"]))
     try:
         yield ledger
     finally:
@@ -151,9 +173,9 @@ def state_of(config: Configuration) -> Path:
     return Path(config["platform"]["state"]).absolute()
 
 
-def _let_go(world: list[Outside]) -> None:
-    for outside in world:
-        for endpoint in outside.deployment.endpoints:
+def _let_go(*releases: Releases) -> None:
+    for each in releases:
+        for endpoint in each.deployment.endpoints:
             endpoint.close()
 
 

@@ -7,15 +7,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from engine.configuration import ConfigurationError, unknown
-from engine.ledger import Ledger
-from engine.locks import Locks
+from engine.jobs import Jobs
 from engine.nouns import Column, Kind, Schema, Task
-from engine.registry import Registry
 from engine.releases import Releases
 from engine.stream import Outside, Parts
-from serving.endpoint import Endpoint
-from serving.release import Deployment
-from serving.repository import Repository
 
 
 def parts(config: Mapping[str, Any]) -> Parts:
@@ -67,23 +62,7 @@ def build(node: Mapping[str, Any], where: str) -> Any:
         raise ConfigurationError(f"{where}: {node.get('_target_')} cannot be built: {cause}") from error
 
 
-def outside(config: Mapping[str, Any], stream: str, ledger: Ledger, addresses: list[str], jobs: Any = None) -> Outside:
-    """The ledger, registry, jobs and servers of one stream. `addresses` are the gRPC addresses of every server."""
-    platform = config["platform"]
-    state = Path(platform["state"]).absolute()
-    deployment = Deployment(Repository(Path(config["serving"]["repository"]).absolute()), tuple(map(Endpoint, addresses)))
-    registry = Registry(absolute(platform["mlflow"]), stream, _artifacts(platform["artifacts"], stream))
-    releases = Releases(stream, ledger, Locks(ledger, state / "locks"), registry, deployment)
-    return Outside(ledger, registry, releases, jobs, deployment, state)
-
-
-def absolute(url: str) -> str:
-    """An SQLite URL with its path made absolute; other URLs as they are."""
-    prefix = "sqlite:///"
-    return prefix + str(Path(url.removeprefix(prefix)).absolute()) if url.startswith(prefix) else url
-
-
-def _artifacts(root: str | None, stream: str) -> str | None:
-    if root is None:
-        return None
-    return f"{root.rstrip('/')}/{stream}" if "://" in root else (Path(root).absolute() / stream).as_uri()
+def outside(config: Mapping[str, Any], releases: Releases, jobs: Jobs) -> Outside:
+    """The world that a stream works in."""
+    state = Path(config["platform"]["state"]).absolute()
+    return Outside(releases.ledger, releases.registry, releases, jobs, releases.deployment, state)
