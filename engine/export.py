@@ -12,7 +12,6 @@ must be an initializer of the same shape; and whatever comes out has to answer l
 
 from __future__ import annotations
 
-import copy
 import logging
 import warnings
 from pathlib import Path
@@ -189,17 +188,19 @@ def exchange(model: onnx.ModelProto, module: Any, schema: Schema) -> onnx.ModelP
 
 
 def _exchangeable(model: onnx.ModelProto, module: Any, schema: Schema, golden: Arrays) -> bool:
-    """Try it: disturb every weight, put them into a copy of the graph, compare."""
-    disturbed = copy.deepcopy(module)
+    """Try it: disturb every weight of the module for a moment, put them into a copy of the graph, compare."""
+    weights = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     noise = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for tensor in disturbed.state_dict().values():
-            if tensor.is_floating_point():
-                tensor.mul_(1 + 0.1 * torch.rand(tensor.shape, generator=noise, dtype=tensor.dtype))
     trial = onnx.ModelProto()
     trial.CopyFrom(model)
-    exchanged = exchange(trial, disturbed, schema)
-    return exchanged is not None and _deviation(exchanged, golden, predict(disturbed, golden, schema)[schema.target]) <= 1
+    try:
+        for tensor in module.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.mul_(1 + 0.1 * torch.rand(tensor.shape, generator=noise, dtype=tensor.dtype))
+        exchanged = exchange(trial, module, schema)
+        return exchanged is not None and _deviation(exchanged, golden, predict(module, golden, schema)[schema.target]) <= 1
+    finally:
+        module.load_state_dict(weights)
 
 
 def _deviation(model: onnx.ModelProto, golden: Arrays, expected: np.ndarray[Any, np.dtype[Any]]) -> float:

@@ -16,6 +16,7 @@ import ctypes
 import dataclasses
 import json
 import logging
+import multiprocessing
 import signal
 import sys
 import time
@@ -38,7 +39,7 @@ from engine.data import golden, table
 from engine.data.batches import Batches, InOrder, tensors
 from engine.models import Learner
 from engine.nouns import JobSpec, Training
-from engine.strategies import Integers, Strategy
+from engine.strategies import Floats, Integers, Strategy
 from engine.strategies.moments import Moments
 
 CHECKPOINT_EVERY = 60.0
@@ -56,12 +57,12 @@ class TrainingDiverged(RuntimeError):
 class Rows:
     """The rows of a job, past ones first, then the fresh ones to fit on; those held out stay apart.
 
-    `windows` are the ids of the windows read, oldest first; `ages` counts them from the latest, 0, for each fitted row.
+    `windows` are the ids of the windows read, oldest first; `ages` are those of the fitted rows, as in `Strategy.draw`.
     """
 
     windows: tuple[str, ...]
     fitted: pl.DataFrame
-    ages: Integers
+    ages: Floats
     fresh: int
     stop: pl.DataFrame
     judge: pl.DataFrame
@@ -74,6 +75,8 @@ def fit(spec: JobSpec) -> Training:
         TrainingDiverged: the loss became NaN or infinite.
         ValueError: a window, the schema or the folder does not fit the job; the message says which.
     """
+    if multiprocessing.parent_process() is not None:
+        _die_with_parent()
     folder = Path(spec.folder)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "job.lock"):
@@ -119,7 +122,7 @@ def _run(spec: JobSpec, folder: Path) -> Training:
     return Training(
         folder=str(folder),
         strategy=strategy.name,
-        windows=tuple(rows.windows[-1 - age] for age in np.unique(rows.ages[order])[::-1]),
+        windows=tuple(rows.windows[-1 - age] for age in np.unique(rows.ages[order].astype(int))[::-1]),
         parent=spec.parent if parent else None,
         seed=spec.seed,
         rows_fit=rows.fresh,
@@ -136,22 +139,30 @@ def _run(spec: JobSpec, folder: Path) -> Training:
 def _rows(spec: JobSpec, strategy: Strategy) -> Rows:
     fresh = table.read(spec.fresh, spec.schema)
     fit, stop, judge = table.slices(fresh.height, spec.slices)
+    listed = sum(window.rows for window in spec.fresh)
+    if listed != fresh.height:
+        raise ValueError(
+            f"{_names(spec)}: {listed} rows were listed, {fresh.height} are there; a window must not change once it landed"
+        )
     if not len(fit):
-        raise ValueError(f"{', '.join(window.id for window in spec.fresh)}: no rows to fit on")
+        raise ValueError(f"{_names(spec)}: no rows to fit on")
     past = spec.past[-strategy.windows :] if strategy.windows else ()
     frames = [table.read(window, spec.schema) for window in past]
-    # A fresh row's window is not kept through the cut by time; windows follow each other, so counting rows tells it.
-    ends = np.cumsum([window.rows for window in spec.fresh])
-    fresh_ages = len(spec.fresh) - 1 - np.searchsorted(ends, np.arange(len(fit)), side="right").clip(max=len(spec.fresh) - 1)
-    past_ages = [np.full(frame.height, len(spec.fresh) + len(past) - 1 - number) for number, frame in enumerate(frames)]
+    counts = [*(frame.height for frame in frames), *(window.rows for window in spec.fresh)]
+    ages = [len(counts) - number - np.arange(1, count + 1) / count for number, count in enumerate(counts)]
+    fitted = pl.concat([*frames, fresh[: fit.stop]], how="vertical_relaxed")
     return Rows(
         windows=tuple(window.id for window in (*past, *spec.fresh)),
-        fitted=pl.concat([*frames, fresh[: fit.stop]], how="vertical_relaxed"),
-        ages=np.concatenate([*past_ages, fresh_ages]).astype(np.int64),
+        fitted=fitted,
+        ages=np.concatenate(ages)[: fitted.height],
         fresh=len(fit),
         stop=fresh[stop.start : stop.stop],
         judge=fresh[judge.start : judge.stop],
     )
+
+
+def _names(spec: JobSpec) -> str:
+    return ", ".join(window.id for window in spec.fresh)
 
 
 def _build(spec: JobSpec) -> Any:
@@ -187,7 +198,7 @@ def _fit(
     resume: bool,
 ) -> tuple[lightning.Trainer, Watch]:
     inputs, target, order = drawn
-    watch = Watch(Path(spec.folder) / "last.ckpt", ", ".join(window.id for window in spec.fresh))
+    watch = Watch(Path(spec.folder) / "last.ckpt", _names(spec))
     moments = [Moments(parent["optimizer_states"])] if parent and strategy.keep_optimizer else []
     with _quiet():
         trainer: lightning.Trainer = instantiate({**spec.trainer, "_partial_": True})(
@@ -332,8 +343,8 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies: a fine-tune that nobody waits for must not hold a GPU."""
+def _die_with_parent() -> None:
+    """Ask Linux to kill this child when its parent dies: a fine-tune that nobody waits for must not hold a GPU."""
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
@@ -341,7 +352,6 @@ def die_with_parent() -> None:
 
 def main(path: str) -> None:
     """Run the job written as JSON in the file at `path`, and print its result."""
-    die_with_parent()
     spec = TypeAdapter(JobSpec).validate_json(Path(path).read_bytes())
     print(json.dumps(dataclasses.asdict(fit(spec))))
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+Floats = np.ndarray[Any, np.dtype[np.float64]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -31,17 +32,15 @@ class Strategy(Protocol):
     def keep_optimizer(self) -> bool:
         """Whether the champion's optimizer state is continued, or starts at zero."""
 
-    def draw(self, ages: Integers, fresh: int, first: bool, rng: np.random.Generator) -> Integers:
+    def draw(self, ages: Floats, fresh: int, first: bool, rng: np.random.Generator) -> Integers:
         """Rows for every step of a fit, `[steps, batch]`.
 
-        `ages` holds each row's age in windows, 0 for the latest; past rows come first, then the `fresh` ones. `first`: the
-        weights are new, there is no champion to start from.
+        `ages` holds each row's age in windows: 0 at the end of the latest window, 1 at its beginning, which is the end of the one
+        before. Past rows come first, then the `fresh` ones. `first`: the weights are new, there is no champion to start from.
         """
 
 
-def batches(
-    weights: np.ndarray[Any, np.dtype[np.float64]], draws: float, batch: int, least_steps: int, rng: np.random.Generator
-) -> Integers:
+def batches(weights: Floats, draws: float, batch: int, least_steps: int, rng: np.random.Generator) -> Integers:
     """About `draws` rows in proportion to `weights`, `[rows]`, shuffled into full batches: at least `least_steps` of them.
 
     The draw is systematic (one random offset, then equal strides through the cumulated weights): a row comes up its expected

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from engine.strategies import Integers, batches
+from engine.strategies import Floats, Integers, batches
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,6 @@ class Cold:
     name: ClassVar[str] = "cold"
     warm: ClassVar[bool] = False
 
-    def draw(self, ages: Integers, fresh: int, first: bool, rng: np.random.Generator) -> Integers:
+    def draw(self, ages: Floats, fresh: int, first: bool, rng: np.random.Generator) -> Integers:
         """Every row equally often."""
         return batches(np.ones(len(ages)), self.epochs * len(ages), self.batch, self.least_steps, rng)

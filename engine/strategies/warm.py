@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from engine.strategies import Integers, batches
+from engine.strategies import Floats, Integers, batches
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Warm:
     warm: ClassVar[bool] = True
     windows: ClassVar[int] = 0
 
-    def draw(self, ages: Integers, fresh: int, first: bool, rng: np.random.Generator) -> Integers:
+    def draw(self, ages: Floats, fresh: int, first: bool, rng: np.random.Generator) -> Integers:
         """Fresh rows equally often, past rows never."""
         weights = np.zeros(len(ages))
         weights[len(ages) - fresh :] = 1
