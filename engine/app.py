@@ -124,8 +124,9 @@ def rollback(version: int | None, overrides: tuple[str, ...]) -> None:
     config = resolve(overrides)
     with releases_of(config, "rollback") as releases:
         done = releases.rollback(version, getpass.getuser())
+    if done.state == "failed":
+        raise click.ClickException(f"{done.reason}; the stream is held: `warmstart resume` lets it go on")
     click.echo(f"{done.reason}; version {done.previous} is out, the stream is held: `warmstart resume` lets it go on")
-    sys.exit(OK if done.state == "released" else 1)
 
 
 @cli.command()
@@ -144,23 +145,15 @@ def resume(overrides: tuple[str, ...]) -> None:
 @OVERRIDES
 def approve(number: int | None, overrides: tuple[str, ...]) -> None:
     """Release the version that waits for a person."""
-    from engine.nouns import Closing, Outcome
-
     config = resolve(overrides)
     with releases_of(config, "approve") as releases:
         cycle = _waiting(releases.ledger, config["stream"]["name"], number)
-        assert cycle.version is not None
-        expects = _judged_against(releases.ledger, cycle)
-        done = releases.release(cycle.version, expects, cycle.id, cause="approval")
-        who = getpass.getuser()
+        done = releases.approve(cycle, _judged_against(releases.ledger, cycle), getpass.getuser())
         if done.state == "stale":
             raise ConfigurationError(f"{done.reason}; `warmstart retry {cycle.window.id}` trains and judges anew")
         if done.state == "failed":
-            releases.deployment.discard(releases.stream, cycle.version)
-            releases.ledger.settle(cycle.id, Closing(Outcome.REJECTED, done.reason, cycle.version))
             raise click.ClickException(done.reason)
-        releases.ledger.settle(cycle.id, Closing(Outcome.PROMOTED, f"approved by {who}", cycle.version))
-    click.echo(f"{done.reason}, approved by {who}")
+    click.echo(f"{done.reason}, approved by {getpass.getuser()}")
 
 
 @cli.command()
@@ -168,16 +161,11 @@ def approve(number: int | None, overrides: tuple[str, ...]) -> None:
 @OVERRIDES
 def reject(number: int | None, overrides: tuple[str, ...]) -> None:
     """Turn the version that waits for a person away."""
-    from engine.nouns import Closing, Outcome
-
     config = resolve(overrides)
     with releases_of(config, "reject") as releases:
         cycle = _waiting(releases.ledger, config["stream"]["name"], number)
-        assert cycle.version is not None
-        releases.deployment.discard(releases.stream, cycle.version)
         reason = f"rejected by {getpass.getuser()}"
-        releases.registry.annotate(cycle.version, {"verdict": reason})
-        releases.ledger.settle(cycle.id, Closing(Outcome.REJECTED, reason, cycle.version))
+        releases.turn_away(cycle, reason)
     click.echo(f"version {cycle.version} {reason}")
 
 

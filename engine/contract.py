@@ -63,7 +63,7 @@ def quarantine(window: Window, breaches: tuple[Breach, ...], folder: Path) -> st
     """Keep the window's file and a report beside it in `folder`; running it again changes nothing. Returns the report's path."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"{window.id}.{window.digest[:12]}{Path(window.uri).suffix}"
-    if not kept.exists():
+    if not kept.exists() and Path(window.uri).exists():
         part = kept.with_name(f".{kept.name}")
         shutil.copyfile(window.uri, part)
         part.replace(kept)

@@ -172,7 +172,9 @@ class Ledger:
         latest = self._latest(window.stream, window.digest)
         if latest and latest.closed is None and latest.sequence != SEQUENCE:
             self._set_aside(latest)
-            latest = self._insert(window, latest.attempt + 1)
+            return self._insert(window, latest.attempt + 1)
+        if latest and latest.outcome == INTERRUPTED:
+            return self._insert(window, latest.attempt + 1)
         return latest or self._insert(window, 1)
 
     def again(self, window: Window) -> Cycle:
@@ -286,9 +288,12 @@ class Ledger:
     def settle(self, cycle: str, closing: Closing) -> None:
         """Turn a waiting cycle into what a person decided."""
         with self.engine.begin() as tx:
-            now = time.time()
-            tx.execute(steps.insert().values(cycle=cycle, name="settle", result=encode(closing), started=now, finished=now))
-            self._close(tx, cycle, closing, now)
+            self._settle(tx, cycle, closing)
+
+    def _settle(self, tx: sa.Connection, cycle: str, closing: Closing) -> None:
+        now = time.time()
+        tx.execute(steps.insert().values(cycle=cycle, name="settle", result=encode(closing), started=now, finished=now))
+        self._close(tx, cycle, closing, now)
 
     @staticmethod
     def _close(tx: sa.Connection, cycle: str, closing: Closing, now: float) -> None:
@@ -361,10 +366,12 @@ class Ledger:
                 tx.execute(streams.update().where(streams.c.name == stream).values(held=hold))
             return _release(row)
 
-    def finish(self, release: int, state: str) -> None:
-        """Mark a release done or failed."""
+    def finish(self, release: ReleaseRow, state: str, closing: Closing) -> None:
+        """Mark a release done or failed. An approved one ends the cycle that waited for it in the same transaction."""
         with self.engine.begin() as tx:
-            tx.execute(releases.update().where(releases.c.id == release).values(state=state, done=time.time()))
+            tx.execute(releases.update().where(releases.c.id == release.id).values(state=state, done=time.time()))
+            if release.cause == "approval" and release.cycle:
+                self._settle(tx, release.cycle, closing)
 
     def releases(self, stream: str) -> list[ReleaseRow]:
         """Every release of a stream, oldest first."""

@@ -168,7 +168,9 @@ class Registry:
     @_outage
     def promote(self, version: int, previous: int | None) -> None:
         """Move the aliases: `previous` first, `champion` last. Running it again changes nothing."""
-        if previous is not None:
+        if previous is None:
+            self._client.delete_registered_model_alias(self.stream, "previous")
+        else:
             self._client.set_registered_model_alias(self.stream, "previous", str(previous))
         self._client.set_registered_model_alias(self.stream, "champion", str(version))
 

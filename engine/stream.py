@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import zlib
@@ -19,7 +20,7 @@ from engine.data import table
 from engine.drift import DriftLimits
 from engine.gate import Gate, Served
 from engine.jobs import Jobs
-from engine.ledger import Cycle, Ledger
+from engine.ledger import Cycle, Ledger, closed_as
 from engine.nouns import (
     Breach,
     Champion,
@@ -40,7 +41,7 @@ from engine.nouns import (
 )
 from engine.profile import Profile
 from engine.registry import Registry
-from engine.releases import Releases
+from engine.releases import CannotRelease, Releases
 from engine.triggers import Evidence, Trigger
 from engine.windows import digest_of
 from serving.config import ModelConfig, Tensor
@@ -143,12 +144,14 @@ class Stream:
         if decision.retrain and not latest and self.parts.catch_up == "latest":
             return Decision(False, decision.cause, f"{decision.reason}; left to the latest window of the backlog", deferred=True)
         if not decision.retrain and trained:
-            waiting = self.outside.ledger.results(self.parts.name, "decide", Decision, since=trained.opened)
-            for cycle, earlier in waiting:
-                if earlier.deferred:
-                    return Decision(
-                        True, "deferred", f"window {cycle.window.id} asked for it: {earlier.reason.partition(';')[0]}"
-                    )
+            asked = None
+            for cycle, earlier in self.outside.ledger.results(self.parts.name, "decide", Decision, since=trained.opened):
+                if earlier.retrain:  # what was asked for until then was tried
+                    asked = None
+                elif earlier.deferred and asked is None:
+                    asked = f"window {cycle.window.id} asked for it: {earlier.reason.partition(';')[0]}"
+            if asked:
+                return Decision(True, "deferred", asked)
         return decision
 
     # the challenger
@@ -237,32 +240,32 @@ class Stream:
     def reject(self, version: int | None, verdict: Verdict) -> Closing:
         """The challenger did not pass; its files are moved aside."""
         if version is not None:
-            self.discard(version, verdict.reason)
+            self.outside.releases.discard(version, f"rejected: {verdict.reason}")
         return self._close(Closing(Outcome.REJECTED, verdict.reason, version))
 
-    def discard(self, version: int, reason: str) -> None:
-        """Take a version that will not be released out of the way, kept for inspection."""
-        self.outside.deployment.discard(self.parts.name, version)
-        self.outside.registry.annotate(version, {"verdict": f"rejected: {reason}"})
-
     def wait(self, version: int, why: str) -> Closing:
-        """Leave the release to a person; whoever waited before is superseded by this newer version."""
-        ledger = self.outside.ledger
-        for cycle in ledger.cycles(self.parts.name):
-            if cycle.outcome == Outcome.WAITING and cycle.id != self.cycle.id and cycle.version is not None:
-                self.discard(cycle.version, f"superseded by version {version}")
-                ledger.settle(cycle.id, Closing(Outcome.REJECTED, f"superseded by version {version}", cycle.version))
+        """Leave the release to a person."""
+        self._supersede(version)
         reason = f"version {version} waits for `warmstart approve` or `reject`: {why}"
         return self._close(Closing(Outcome.WAITING, reason, version))
 
     def conclude(self, done: Release, decision: Decision, card: Scorecard) -> Closing:
         """The release is over, one way or the other."""
         if done.state == "failed":
-            self.discard(done.version, done.reason)
+            self.outside.releases.discard(done.version, f"rejected: {done.reason}")
             return self._close(Closing(Outcome.REJECTED, done.reason, done.version))
+        self._supersede(done.version)
         mine = card.challenger.metrics[card.metric]
         gain = f" ({card.gain:+.1%} on the judge slice)" if card.gain is not None else ""
         return self._close(Closing(Outcome.PROMOTED, f"{decision.reason} → {card.metric} {mine:.4g}{gain}", done.version))
+
+    def _supersede(self, version: int) -> None:
+        """Whoever waited for a person has this newer version before it."""
+        for cycle in closed_as(self.outside.ledger.cycles(self.parts.name), Outcome.WAITING):
+            if cycle.id != self.cycle.id:
+                # Approved or rejected in this moment: then it waits no longer.
+                with contextlib.suppress(CannotRelease):
+                    self.outside.releases.turn_away(cycle, f"superseded by version {version}")
 
     def _close(self, closing: Closing) -> Closing:
         metrics, tags = _story(self.outside.ledger, self.cycle)

@@ -105,7 +105,7 @@ class Toy:
         """Run a verb as the command does, in this process; returns its exit code or raises its error."""
         verb, *rest = args
         try:
-            app.cli([verb, "stream=toy", *rest], standalone_mode=False)
+            app.cli([verb, *rest, "stream=toy"], standalone_mode=False)
         except SystemExit as end:
             return int(end.code or 0)
         return 0
@@ -187,5 +187,7 @@ def _rewrite(path: Path, old: str, new: str) -> None:
             for column in database.execute(f'pragma table_info("{name}")').fetchall():
                 if column[2].upper().startswith(("VARCHAR", "TEXT")):
                     place = f'"{column[1]}"'
-                    database.execute(f'update "{name}" set {place} = replace({place}, ?, ?) where instr({place}, ?)', (old, new, old))
+                    database.execute(
+                        f'update "{name}" set {place} = replace({place}, ?, ?) where instr({place}, ?)', (old, new, old)
+                    )
     database.close()
