@@ -197,6 +197,22 @@ def retry(window: str, overrides: tuple[str, ...]) -> None:
     sys.exit(_code(closings))
 
 
+@cli.command()
+@click.argument("what", metavar="VERSION|WINDOW")
+@OVERRIDES
+def explain(what: str, overrides: tuple[str, ...]) -> None:
+    """Tell the whole story of a version or a window: data, drift, decision, training, judgement, release, parents."""
+    from engine import explain as explaining
+
+    config = resolve(overrides)
+    with open_ledger(config) as ledger:
+        cycle = explaining.find(ledger, config["stream"]["name"], what)
+        for heading, lines in explaining.story(ledger, cycle):
+            click.secho(heading, bold=True)
+            for line in lines or ["none"]:
+                click.echo(f"  {line}")
+
+
 # what the verbs share
 
 
@@ -249,10 +265,11 @@ def main() -> None:
 
 def _known(error: Exception) -> int | None:
     """The exit code for an error that is not a bug of ours, None for one that is."""
+    from engine.explain import NothingToExplain
     from engine.ledger import LedgerError
     from engine.locks import Busy
 
-    if isinstance(error, (ConfigurationError, LedgerError)):
+    if isinstance(error, (ConfigurationError, LedgerError, NothingToExplain)):
         return USAGE
     if isinstance(error, Busy):
         return BUSY
