@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
-from multiprocessing.connection import Connection
+import threading
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -56,7 +58,7 @@ class LocalJobs:
             ensure_running()
 
     def fit(self, spec: JobSpec) -> Training | JobFailure:
-        """Run the job in a child. A child that outlives an interrupted parent is killed by the kernel."""
+        """Run the job in a child, which ends when this process does, however that ends."""
         receiver, sender = self.context.Pipe(duplex=False)
         child = self.context.Process(target=_run, args=(spec, self.threads, sender), name=f"job-{spec.cycle_id}")
         child.start()
@@ -85,6 +87,7 @@ def _run(spec: JobSpec, threads: int | None, sender: Connection) -> None:
     """In the child: fit, and say nothing or why not. Ctrl-C is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
     from engine import train
@@ -105,3 +108,11 @@ def _run(spec: JobSpec, threads: int | None, sender: Connection) -> None:
         sender.send(None)
     finally:
         sender.close()
+
+
+def _end_with_parent() -> None:
+    """A fine-tune that nobody waits for must not hold a GPU. The kernel would only tell of the fork server's end."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -30,8 +30,6 @@ def runtime() -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WARMSTART_TRITON", str(RUNTIME.resolve()))
         patch.delenv("WARMSTART_STATE", raising=False)
-        # Threads of a job that wait for each other by spinning: on a machine with other work a fit of 0.1 s takes 8.
-        patch.setenv("OMP_NUM_THREADS", "1")
         yield RUNTIME
 
 
@@ -52,18 +50,19 @@ def founded(runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Toy:
 
 @pytest.fixture
 def empty(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
-    """A project in which nothing happened yet. It is the current folder."""
+    """A project in which nothing happened yet, its server started by another process. It is the current folder."""
     yield from _in(Toy(tmp_path / "project").make(), monkeypatch)
 
 
 @pytest.fixture
 def toy(founded: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
-    """A project with version 1 live, and day 1 behind it. It is the current folder."""
+    """A project with version 1 live and day 1 behind it, its server started by another process. It is the current folder."""
     yield from _in(founded.copy(tmp_path / "project"), monkeypatch)
 
 
 def _in(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
     monkeypatch.chdir(toy.root)
+    toy.serve()
     yield toy
     if (left := toy.server()) is not None:
         left.stop(timeout=0.2)

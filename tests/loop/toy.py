@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from engine.loop import Loop
 from engine.nouns import Column, Schema
 from engine.opening import at_work
 from serving.endpoint import Answer, Endpoint
+from serving.repository import Repository
 from serving.server import EmbeddedServer
 
 ROWS = 800
@@ -162,6 +164,15 @@ class Toy:
         query = "select version, value from model_version_tags where key = 'warmstart.cycle_id' order by version"
         return {int(str(v)): str(c) for v, c in self.registry(query)}
 
+    def serve(self) -> EmbeddedServer:
+        """Start the server as another process that goes on would: no verb stops it at its end, which takes seconds."""
+        repository, state = self.models.parent, self.state / "server"
+        names = Repository(repository).names()
+        server = EmbeddedServer.start(repository, Path(os.environ["WARMSTART_TRITON"]), state, names, verb="serve")
+        record = state / "server.json"
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"owner": os.getppid()}))
+        return server
+
     def server(self) -> EmbeddedServer | None:
         return EmbeddedServer.find(self.state / "server")
 
@@ -186,8 +197,5 @@ def _rewrite(path: Path, old: str, new: str) -> None:
         for (name,) in database.execute("select name from sqlite_master where type = 'table'").fetchall():
             for column in database.execute(f'pragma table_info("{name}")').fetchall():
                 if column[2].upper().startswith(("VARCHAR", "TEXT")):
-                    place = f'"{column[1]}"'
-                    database.execute(
-                        f'update "{name}" set {place} = replace({place}, ?, ?) where instr({place}, ?)', (old, new, old)
-                    )
+                    database.execute(f'update "{name}" set "{column[1]}" = replace("{column[1]}", ?, ?)', (old, new))
     database.close()
