@@ -12,6 +12,7 @@ must be an initializer of the same shape; and whatever comes out has to answer l
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from pathlib import Path
@@ -75,8 +76,11 @@ def write(module: Any, schema: Schema, path: Path, golden: Arrays, previous: Pat
 def full(module: Any, schema: Schema, golden: Arrays) -> onnx.ModelProto:
     """Export the module anew, with four golden rows as the example."""
     specs = table.signature(schema)
-    example = tuple(x[:4].clone() for x in tensors(golden, module.vocabularies))
+    parameters = inspect.signature(module.forward).parameters.values()
     batch = torch.export.Dim("batch", min=1)
+    rows = tuple({0: batch} for _ in specs)
+    shapes = (rows,) if any(p.kind is p.VAR_POSITIONAL for p in parameters) else rows
+    example = tuple(x[:4].clone() for x in tensors(golden, module.vocabularies))
     with warnings.catch_warnings():
         # torch.export copies the module's hooks and buffers by deprecated calls of its own; nothing that a caller could change.
         warnings.simplefilter("ignore")
@@ -88,7 +92,7 @@ def full(module: Any, schema: Schema, golden: Arrays) -> onnx.ModelProto:
             verbose=False,
             optimize=False,
             opset_version=OPSET,
-            dynamic_shapes=(tuple({0: batch} for _ in specs),),
+            dynamic_shapes=shapes,
             input_names=[f"input.{spec.name}" for spec in specs],
             output_names=[f"output.{schema.target}"],
         )
@@ -204,14 +208,15 @@ def _exchangeable(model: onnx.ModelProto, module: Any, schema: Schema, golden: A
 
 
 def _deviation(model: onnx.ModelProto, golden: Arrays, expected: np.ndarray[Any, np.dtype[Any]]) -> float:
-    """The largest difference to torch's answers in units of the tolerance; NaN in the same places counts as equal."""
+    """The largest difference to torch's answers in units of the tolerance; the same infinity, or NaN in both, is none."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     got = session.run(None, golden)[0]
-    if got.shape != expected.shape or not np.array_equal(np.isnan(got), np.isnan(expected)):
+    finite = np.isfinite(expected)
+    if got.shape != expected.shape or not np.array_equal(got[~finite], expected[~finite], equal_nan=True):
         return float("inf")
-    finite = np.abs(expected[np.isfinite(expected)])
-    tolerance = 1e-4 * np.abs(expected) + 1e-5 * (finite.max() if len(finite) else 0) + 1e-12
-    return float(np.nanmax(np.abs(got - expected) / tolerance, initial=0))
+    size = np.abs(expected[finite])
+    tolerance = 1e-4 * size + 1e-5 * size.max(initial=0) + 1e-12
+    return float(np.max(np.abs(got[finite] - expected[finite]) / tolerance, initial=0))

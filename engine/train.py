@@ -305,11 +305,11 @@ class Watch(lightning.Callback):
 
 def _claim(folder: Path, spec: JobSpec) -> None:
     """A folder belongs to one job: what lies there must never be taken for another's."""
-    mine = json.dumps(dataclasses.asdict(spec), indent=2, sort_keys=True).encode()
+    mine = json.dumps(dataclasses.asdict(spec), indent=2).encode()
     path = folder / "job.json"
     if not path.exists():
         _replace(path, mine)
-    elif path.read_bytes() != mine:
+    elif json.loads(path.read_bytes()) != json.loads(mine):
         raise ValueError(f"{folder} holds the files of another job, see {path.name} there; give this job a folder of its own")
 
 

@@ -33,13 +33,14 @@ class Learner(Protocol):
     """
 
     vocabularies: Mapping[str, list[str]]
-    """Per category column its strings, in the order of their codes from 1; code 0 is every other string. They may only grow."""
+    """Per category column its strings, at least one, in the order of their codes from 1; code 0 is every other string. They may
+    only grow."""
 
     def adapt(self, inputs: Arrays, target: np.ndarray[Any, np.dtype[np.float64]], fresh: int) -> None:
         """Look at raw rows before a fit: grow vocabularies, refit scales. The last `fresh` rows are new, the others are past."""
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """Predict float32 `[rows, 1]` from the tensors of `engine.data.table.signature`, in its order.
+        """Predict float32 `[rows, 1]` from the tensors of `engine.data.table.signature`, in its order, named or as `*inputs`.
 
         Each is `[rows, width]`: float64 with NaN for missing, bool, or int64 codes of a category column.
         """

@@ -16,7 +16,8 @@ from torch import nn
 FAR = 1e4
 """Distances from the median are told apart up to this many robust deviations; anything beyond, ±inf too, counts as that far."""
 
-LARGEST = 1e300
+LARGEST = 1e150
+"""Values are fitted up to this size, and differences down to its inverse: beyond, squares and ratios leave float64."""
 
 
 class NumberEncoder(nn.Module):
@@ -52,11 +53,12 @@ class NumberEncoder(nn.Module):
             center, quartiles = np.median(known), np.quantile(known, (0.25, 0.75))
             # Half of the values may be one value; then the deviation measures the others, and a constant is measured in ones.
             scale = (quartiles[1] - quartiles[0]) / 1.349 or known.std() or 1.0
+            scale = max(scale, 1 / LARGEST)
             edges = np.unique(edges)
             low = np.full(self.bins, edges[-1])
             slope = np.zeros(self.bins)
             low[: len(edges) - 1] = edges[:-1]
-            slope[: len(edges) - 1] = 1 / np.diff(edges)
+            slope[: len(edges) - 1] = 1 / np.maximum(np.diff(edges), 1 / LARGEST)
             for buffer, new in ((self.center, center), (self.scale, scale), (self.low, low), (self.slope, slope)):
                 buffer[column] = torch.as_tensor(new, dtype=torch.float64)
 
