@@ -78,6 +78,8 @@ releases = sa.Table(
     sa.Column("done", sa.Float),
 )
 
+LAYOUT_LOCK = 0x7761726D7374  # of PostgreSQL, while tables are created
+
 INTERRUPTED = "interrupted"  # a cycle set aside because its step sequence is not ours; never an Outcome
 
 
@@ -142,7 +144,11 @@ class Ledger:
         if self.sqlite:
             sa.event.listen(self.engine, "connect", _sqlite_settings)
         self._fences: dict[str, int] = {}
-        self._prepare()
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def sqlite(self) -> bool:
@@ -151,6 +157,11 @@ class Ledger:
 
     def _prepare(self) -> None:
         with self.engine.begin() as tx:
+            # Two processes that find an empty database must not both fill it.
+            if self.sqlite:
+                tx.execute(sa.text("BEGIN IMMEDIATE"))
+            else:
+                tx.execute(sa.select(sa.func.pg_advisory_xact_lock(LAYOUT_LOCK)))
             metadata.create_all(tx)
             found = tx.execute(sa.select(layout.c.version)).scalar_one_or_none()
             if found is None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import postgres
 import pytest
 from toy import Toy, rows
 
@@ -31,6 +32,12 @@ def runtime() -> Iterator[Path]:
         patch.setenv("WARMSTART_TRITON", str(RUNTIME.resolve()))
         patch.delenv("WARMSTART_STATE", raising=False)
         yield RUNTIME
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[postgres.Cluster]:
+    with postgres.cluster() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

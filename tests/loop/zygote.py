@@ -44,6 +44,7 @@ class Effects:
         self.state, self.kill_after, self.done = str(state), kill_after, 0
         self.log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         self.changes: dict[int, str] = {}
+        self.last = ""
 
     def watch(self) -> None:
         sys.addaudithook(self._file)
@@ -55,6 +56,9 @@ class Effects:
 
     def about_to(self, effect: str) -> None:
         """An effect is about to happen: if it is one too many, die before it."""
+        if effect == self.last and effect.startswith("commit mlflow"):
+            return  # MLflow writes a run's tags and metrics in a transaction each; the first of a row will do
+        self.last = effect
         if self.done == self.kill_after:
             os.kill(os.getpid(), signal.SIGKILL)
         os.write(self.log, f"{effect}\n".encode())

@@ -1,0 +1,262 @@
+"""The ledger on SQLite and on PostgreSQL: what was done once stays done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from postgres import Cluster
+
+from engine import ledger as module
+from engine.ledger import FencedOut, Ledger, LedgerError, Steps
+from engine.nouns import Closing, Decision, Outcome, Score, Window
+
+ONE = Window("toy", "day-1", "/data/day-1.parquet", "a" * 64, 800, "2024-01-01T00:00:00", "2024-01-01T13:19:00")
+TWO = replace(ONE, id="day-2", digest="b" * 64)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    cluster: Cluster = request.getfixturevalue("cluster")
+    return cluster.database()
+
+
+@pytest.fixture
+def another(url: str) -> Iterator[Callable[[], Ledger]]:
+    """Open the ledger as one more process would."""
+    opened: list[Ledger] = []
+
+    def start() -> Ledger:
+        opened.append(Ledger(url))
+        return opened[-1]
+
+    yield start
+    for ledger in opened:
+        ledger.close()
+
+
+@pytest.fixture
+def ledger(another: Callable[[], Ledger]) -> Ledger:
+    return another()
+
+
+def kept(version: int | None = 1) -> Closing:
+    return Closing(Outcome.KEPT, "nothing drifted", version)
+
+
+def test_a_finished_step_answers_from_the_ledger_after_a_restart(ledger: Ledger, another: Callable[[], Ledger]):
+    runs = []
+
+    def measure() -> Score:
+        runs.append(1)
+        return Score(800, {"rmse": 1.5, "worst": math.inf, "none": math.nan})
+
+    first = Steps(ledger, ledger.open(ONE))("score", measure)
+    restarted = another()
+    second = Steps(restarted, restarted.open(ONE))("score", measure)
+    assert len(runs) == 1
+    assert repr(second) == repr(first)
+
+
+def test_a_step_that_raises_is_not_recorded_and_runs_again(ledger: Ledger):
+    tries = []
+
+    def fails_once() -> int:
+        tries.append(1)
+        if len(tries) == 1:
+            raise OSError("disk on fire")
+        return 7
+
+    steps = Steps(ledger, ledger.open(ONE))
+    with pytest.raises(OSError, match="disk on fire"):
+        steps("risky", fails_once)
+    assert steps("risky", fails_once) == 7
+    assert steps("risky", fails_once) == 7
+    assert len(tries) == 2
+
+
+def test_a_step_is_recorded_once(ledger: Ledger):
+    cycle = ledger.open(ONE)
+    ledger.record(cycle, "score", 1, 0.0)
+    with pytest.raises(sa.exc.IntegrityError):
+        ledger.record(cycle, "score", 2, 0.0)
+    assert ledger.step(cycle.id, "score").result == "1"
+
+
+def test_a_closing_closes_its_cycle_and_opening_the_window_again_finds_it(ledger: Ledger):
+    cycle = ledger.open(ONE)
+    assert [c.id for c in ledger.unfinished("toy")] == [cycle.id]
+    ledger.record(cycle, "close", kept(), 0.0)
+    assert ledger.unfinished("toy") == []
+    assert ledger.open(ONE).outcome == "kept"
+    assert ledger.counts("toy") == {"kept": 1}
+
+
+def test_another_attempt_has_steps_of_its_own(ledger: Ledger):
+    first = ledger.open(ONE)
+    ledger.record(first, "close", kept(), 0.0)
+    second = ledger.again(ONE)
+    assert (second.attempt, ledger.steps(second.id)) == (2, [])
+    assert ledger.open(ONE).id == second.id
+
+
+def test_work_begun_by_an_older_sequence_of_steps_starts_a_new_attempt(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    old = ledger.open(ONE)
+    ledger.record(old, "validate", (), 0.0)
+    monkeypatch.setattr(module, "SEQUENCE", module.SEQUENCE + 1)
+    new = ledger.open(ONE)
+    assert (new.attempt, ledger.steps(new.id)) == (2, [])
+    assert ledger.cycle(old.id).outcome == module.INTERRUPTED
+
+
+def test_a_kill_between_setting_aside_and_starting_anew_starts_anew(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    old = ledger.open(ONE)
+    monkeypatch.setattr(module, "SEQUENCE", module.SEQUENCE + 1)
+    ledger._set_aside(old)
+    assert ledger.open(ONE).attempt == 2
+
+
+def test_results_are_those_of_cycles_opened_after_a_moment(ledger: Ledger):
+    first, second = ledger.open(ONE), ledger.open(TWO)
+    for cycle in (first, second):
+        ledger.record(cycle, "decide", Decision(False, "none", cycle.window.id), 0.0)
+    assert [d.reason for _, d in ledger.results("toy", "decide", Decision)] == ["day-1", "day-2"]
+    assert [d.reason for _, d in ledger.results("toy", "decide", Decision, since=first.opened)] == ["day-2"]
+
+
+def test_a_newer_intention_supersedes_one_that_was_not_done(ledger: Ledger):
+    ledger.intend("toy", 2, 1, "promotion", "toy:b:1")
+    back = ledger.intend("toy", 1, 2, "rollback", None, hold="rolled back by the test")
+    assert ledger.held("toy") == "rolled back by the test"
+    ledger.finish(back, "done", Closing(Outcome.PROMOTED, "", 1))
+    assert [(r.version, r.state) for r in ledger.releases("toy")] == [(2, "superseded"), (1, "done")]
+    ledger.hold("toy", None)
+    assert ledger.held("toy") is None
+
+
+def test_an_approved_release_ends_the_cycle_that_waited_for_it(ledger: Ledger):
+    cycle = ledger.open(ONE)
+    ledger.record(cycle, "close", Closing(Outcome.WAITING, "for a person", 2), 0.0)
+    row = ledger.intend("toy", 2, 1, "approval", cycle.id)
+    ledger.finish(row, "done", Closing(Outcome.PROMOTED, "approved by the test", 2))
+    ended = ledger.cycle(cycle.id)
+    assert (ended.outcome, ended.version, ended.reason) == ("promoted", 2, "approved by the test")
+
+
+def test_whoever_was_taken_over_cannot_write_any_more(ledger: Ledger, another: Callable[[], Ledger]):
+    successor = another()
+    ledger.take_over("toy", "run", 1)
+    cycle = ledger.open(ONE)
+    successor.take_over("toy", "update", 2)
+    with pytest.raises(FencedOut, match="another process has taken stream 'toy' over"):
+        ledger.record(cycle, "score", 1, 0.0)
+    with pytest.raises(FencedOut):
+        ledger.open(TWO)
+    successor.record(cycle, "score", 2, 0.0)
+    assert successor.step(cycle.id, "score").result == "2"
+    assert successor.holder("toy")["verb"] == "update"
+
+
+def test_streams_do_not_see_each_other(ledger: Ledger):
+    other = replace(ONE, stream="other")
+    ledger.open(ONE)
+    ledger.open(other)
+    ledger.intend("other", 1, None, "promotion", None)
+    assert ledger.stream_names() == ["other", "toy"]
+    assert [c.window.stream for c in ledger.cycles("toy")] == ["toy"]
+    assert ledger.releases("toy") == []
+
+
+def test_many_processes_may_open_a_new_ledger_in_the_same_moment(url: str):
+    def start(_: int) -> None:
+        Ledger(url).close()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(start, range(8)))
+    with sa.create_engine(url).connect() as connection:
+        assert connection.execute(sa.select(module.layout.c.version)).scalars().all() == [module.LAYOUT]
+        connection.engine.dispose()
+
+
+def test_a_ledger_of_another_layout_is_refused_with_the_remedy(url: str, monkeypatch: pytest.MonkeyPatch):
+    Ledger(url).close()
+    monkeypatch.setattr(module, "LAYOUT", module.LAYOUT + 1)
+    with pytest.raises(LedgerError, match="has table layout 1, this program reads layout 2: run the version"):
+        Ledger(url)
+
+
+class Agrees(RuleBasedStateMachine):
+    """Windows opened, steps recorded, closings, new attempts and restarts in any order, against a dictionary."""
+
+    url: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger = Ledger(self.url)
+        self.stream = f"s{sum(1 for _ in self.ledger.stream_names())}"
+        self.attempts: dict[str, list[dict[str, int]]] = {}
+        self.ended: dict[str, bool] = {}
+
+    def window(self, day: int) -> Window:
+        return replace(ONE, stream=self.stream, id=f"day-{day}", digest=str(day) * 64)
+
+    @rule(day=st.integers(1, 3))
+    def opens(self, day: int) -> None:
+        window = self.window(day)
+        attempts = self.attempts.setdefault(window.id, [{}])
+        assert self.ledger.open(window).attempt == len(attempts)
+
+    @rule(day=st.integers(1, 3), name=st.sampled_from(["train", "judge"]), value=st.integers())
+    def steps(self, day: int, name: str, value: int) -> None:
+        def step() -> int:
+            return value
+
+        window = self.window(day)
+        known = self.attempts.setdefault(window.id, [{}])[-1]
+        assert Steps(self.ledger, self.ledger.open(window))(name, step) == known.setdefault(name, value)
+
+    @rule(day=st.integers(1, 3))
+    def closes(self, day: int) -> None:
+        window = self.window(day)
+        self.attempts.setdefault(window.id, [{}])
+        assert Steps(self.ledger, self.ledger.open(window))("close", kept).outcome == "kept"
+        self.ended[window.id] = True
+
+    @precondition(lambda self: any(self.ended.values()))
+    @rule()
+    def tries_again(self) -> None:
+        day = next(day for day, ended in self.ended.items() if ended)
+        self.attempts[day].append({})
+        self.ended[day] = False
+        self.ledger.again(self.window(int(day.removeprefix("day-"))))
+
+    @rule()
+    def restarts(self) -> None:
+        self.ledger.close()
+        self.ledger = Ledger(self.url)
+
+    @invariant()
+    def what_is_unfinished_is_what_has_no_end(self) -> None:
+        unfinished = {c.window.id for c in self.ledger.unfinished(self.stream)}
+        assert unfinished == {day for day in self.attempts if not self.ended.get(day)}
+
+    def teardown(self) -> None:
+        self.ledger.open(self.window(9))  # the next example gets a stream of its own
+        self.ledger.close()
+
+
+def test_any_order_of_work_and_restarts_agrees_with_a_dictionary(url: str):
+    machine = type("Machine", (Agrees,), {"url": url})
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=15, stateful_step_count=15, deadline=None, derandomize=True)
+    )
