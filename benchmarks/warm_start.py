@@ -59,7 +59,7 @@ def run(name: str, strategy: dict[str, Any], windows: list[Window], folder: Path
             model=config["model"],
             strategy=strategy,
             trainer=config["trainer"],
-            slices=Slices(stop=0.1, judge=0.0),
+            slices=Slices(judge=0.0),
             seed=week,
         )
         done = train.fit(spec)

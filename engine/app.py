@@ -266,13 +266,15 @@ def main() -> None:
 def _known(error: Exception) -> int | None:
     """The exit code for an error that is not a bug of ours, None for one that is."""
     from engine.explain import NothingToExplain
-    from engine.ledger import LedgerError
+    from engine.ledger import FencedOut, LedgerError, LedgerUnreachable
     from engine.locks import Busy
 
+    if isinstance(error, (Busy, FencedOut)):
+        return BUSY
+    if isinstance(error, LedgerUnreachable):
+        return OUTAGE
     if isinstance(error, (ConfigurationError, LedgerError, NothingToExplain)):
         return USAGE
-    if isinstance(error, Busy):
-        return BUSY
     from engine.loop import OUTAGES, Interrupted
     from engine.releases import CannotRelease
     from engine.windows import SourceError

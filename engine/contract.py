@@ -38,7 +38,7 @@ class Contract:
             breaches.append(
                 Breach(None, f"{frame.height} rows; at least {self.min_rows} are needed (`stream.contract.min_rows`)")
             )
-        for column in schema.columns:
+        for column in (*schema.columns, *schema.watched):
             breaches += self._feature(frame, column)
         breaches += _target(frame, schema)
         if schema.time is not None:

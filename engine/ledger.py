@@ -87,6 +87,10 @@ class LedgerError(Exception):
     """The ledger cannot be used as it is; the message says what to do."""
 
 
+class LedgerUnreachable(Exception):
+    """The ledger's database does not answer; the work is interrupted, not lost."""
+
+
 class FencedOut(LedgerError):
     """Another process took the stream over while this one worked; nothing more may be written."""
 

@@ -7,6 +7,7 @@ not notice.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
@@ -79,7 +80,9 @@ class Locks:
             try:
                 yield
             finally:
-                session.execute(sa.select(sa.func.pg_advisory_unlock(key)))
+                # A session that was cut off has taken its lock with it.
+                with contextlib.suppress(sa.exc.OperationalError):
+                    session.execute(sa.select(sa.func.pg_advisory_unlock(key)))
 
     def _busy(self, stream: str, name: LockName) -> Busy:
         holder = self.ledger.holder(stream) if name == "cycle" else None

@@ -36,12 +36,16 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a window's table must hold: the features, the target, and the column that orders rows in time."""
+    """What a window's table must hold: the features, the target, and the column that orders rows in time.
+
+    `watched` columns are no features: their drift is measured and may trigger, the model never sees them.
+    """
 
     columns: tuple[Column, ...]
     target: str
     task: Task = "regression"
     time: str | None = None
+    watched: tuple[Column, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +187,7 @@ class Slices:
     Below `min_stop_rows` stop rows there is no stop slice and the fit runs its whole budget.
     """
 
-    stop: float = 0.1
+    stop: float = 0.0
     judge: float = 0.2
     min_stop_rows: int = 200
 

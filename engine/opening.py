@@ -114,13 +114,18 @@ def _absolute(url: str) -> str:
 @contextlib.contextmanager
 def open_ledger(config: Configuration) -> Iterator[Ledger]:
     """The ledger of the platform."""
-    from engine.ledger import Ledger
+    from sqlalchemy.exc import OperationalError
 
-    ledger = Ledger(_absolute(config["platform"]["ledger"]))
+    from engine.ledger import Ledger, LedgerUnreachable
+
     try:
-        yield ledger
-    finally:
-        ledger.close()
+        ledger = Ledger(_absolute(config["platform"]["ledger"]))
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+    except OperationalError as error:
+        raise LedgerUnreachable(f"the ledger's database does not answer: {str(error.orig).splitlines()[0]}") from error
 
 
 @contextlib.contextmanager

@@ -80,8 +80,8 @@ class Profile:
 def build(frame: pl.DataFrame, schema: Schema, edges: F64 | None = None, seed: int = 0) -> Profile:
     """Profile a table over `edges` [d, E], or over the quantiles of its own rows when there are none yet.
 
-    Booleans count as 0 and 1; a regression target is one more numeric column, a class target one more category. Null strings
-    and "" are one value.
+    Features and watched columns; booleans count as 0 and 1; a regression target is one more numeric column, a class target one
+    more category. Null strings and "" are one value.
     """
     numbers, texts = _columns(schema)
     matrix = _matrix(frame, numbers)
@@ -96,8 +96,9 @@ def build(frame: pl.DataFrame, schema: Schema, edges: F64 | None = None, seed: i
 
 
 def _columns(schema: Schema) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    numbers = [c.name for c in schema.columns if c.kind != "category"]
-    texts = [c.name for c in schema.columns if c.kind == "category"]
+    columns = (*schema.columns, *schema.watched)
+    numbers = [c.name for c in columns if c.kind != "category"]
+    texts = [c.name for c in columns if c.kind == "category"]
     (numbers if schema.task == "regression" else texts).append(schema.target)
     return tuple(numbers), tuple(texts)
 

@@ -36,18 +36,23 @@ def parts(config: Mapping[str, Any]) -> Parts:
 
 def schema(stream: Mapping[str, Any]) -> Schema:
     """Columns, target and time of a stream's configuration."""
+    if stream["task"] not in get_args(Task):
+        raise ConfigurationError(unknown("task", stream["task"], get_args(Task)))
+    columns, watched = _columns(stream, "columns"), _columns(stream, "watch")
+    return Schema(columns, stream["target"], stream["task"], stream["time"], watched)
+
+
+def _columns(stream: Mapping[str, Any], setting: str) -> tuple[Column, ...]:
     columns = []
-    for name, value in stream["columns"].items():
+    for name, value in stream[setting].items():
         settings: dict[str, Any] = {"kind": value} if isinstance(value, str) else dict(value)
         kind = settings.pop("kind", None)
         if kind not in get_args(Kind):
             raise ConfigurationError(
-                f"stream.columns.{name}: {kind!r} is no kind of column; there are {', '.join(get_args(Kind))}"
+                f"stream.{setting}.{name}: {kind!r} is no kind of column; there are {', '.join(get_args(Kind))}"
             )
         columns.append(Column(name, kind, **settings))
-    if stream["task"] not in get_args(Task):
-        raise ConfigurationError(unknown("task", stream["task"], get_args(Task)))
-    return Schema(tuple(columns), stream["target"], stream["task"], stream["time"])
+    return tuple(columns)
 
 
 def build(node: Mapping[str, Any], where: str) -> Any:

@@ -134,12 +134,13 @@ def target(frame: pl.DataFrame, schema: Schema) -> np.ndarray[Any, np.dtype[np.f
 def read(windows: Window | Iterable[Window], schema: Schema, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """The rows of one or more windows in order of time (stable; in the order of the windows when the schema names no time).
 
-    `columns` are those to read; by default the schema's features, target and time.
+    `columns` are those to read; by default the schema's features, watched columns, target and time.
     """
     windows = [windows] if isinstance(windows, Window) else list(windows)
     if not windows:
         raise ValueError("there is no window to read")
-    wanted = dict.fromkeys([*(column.name for column in schema.columns), schema.target] if columns is None else columns)
+    features = [column.name for column in (*schema.columns, *schema.watched)]
+    wanted = dict.fromkeys([*features, schema.target] if columns is None else columns)
     kept = list(wanted)
     if schema.time:
         wanted[schema.time] = None
