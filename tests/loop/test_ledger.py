@@ -183,9 +183,10 @@ def test_many_processes_may_open_a_new_ledger_in_the_same_moment(url: str):
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(start, range(8)))
-    with sa.create_engine(url).connect() as connection:
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
         assert connection.execute(sa.select(module.layout.c.version)).scalars().all() == [module.LAYOUT]
-        connection.engine.dispose()
+    engine.dispose()
 
 
 def test_a_ledger_of_another_layout_is_refused_with_the_remedy(url: str, monkeypatch: pytest.MonkeyPatch):
