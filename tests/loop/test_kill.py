@@ -77,8 +77,8 @@ class Kills:
         self.zygote.wait(30)
         self.zygote.stdout.close()
         self.errors.close()
-        if self.server:
-            self.server.stop(timeout=0.2)
+        if (left := self.toy.server()) is not None:
+            left.stop(timeout=0.2)
 
     def run(self, verb: list[str], kill_after: int | None = None) -> dict[str, Any]:
         assert self.zygote.stdin is not None

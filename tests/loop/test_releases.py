@@ -194,13 +194,35 @@ def test_retry_beside_a_working_engine_is_queued_for_it(toy: Toy, until: Callabl
     assert [(c.window.id, c.attempt, c.outcome) for c in toy.cycles()[-2:]] == [("day-3", 1, "promoted"), ("day-2", 2, None)]
 
 
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"  # ended, and nobody asked yet
+    except FileNotFoundError:
+        return False
+
+
 def test_a_job_does_not_outlive_an_engine_that_was_killed(toy: Toy, until: Callable[..., None]):
     toy.land("day-2", rows(2, turned=True))
     with at_work(toy) as (update, flag):
         until(lambda: flag.exists() and flag.read_text())
         job = int(flag.read_text())
         update.kill()
-        until(lambda: not Path(f"/proc/{job}").exists(), 3.0)
+        until(lambda: not running(job), 5.0)
+
+
+def test_a_server_that_a_killed_engine_left_running_is_taken_over_and_stopped_in_the_end(toy: Toy, until: Callable[..., None]):
+    toy.server().stop(timeout=0.2)
+    toy.land("day-2", rows(2, turned=True))
+    with at_work(toy, "+strategy.seconds=2") as (update, flag):
+        until(flag.exists)
+        left = toy.server()
+        update.kill()
+        update.wait()
+    with toy.engine() as engine:
+        assert toy.server().pid == left.pid
+        assert [closing.outcome for closing in engine.carry_pending()] == ["promoted"]
+        assert toy.answer().version == 2
+    assert toy.server() is None
 
 
 # killed between the steps of a release
