@@ -244,7 +244,8 @@ def _code(closings: Sequence[Closing]) -> int:
 
 def main() -> None:
     """The command: a verb, or one clear line on what is wrong."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # A shell starts its background jobs with SIGINT ignored; SIGTERM must end them all the same.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         cli(standalone_mode=False)
     except click.exceptions.Abort:
