@@ -68,7 +68,7 @@ class Registry:
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # its migrations are no news to who starts a stream
         if self.uri.startswith("sqlite:///"):
-            Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            _create_whole(Path(self.uri.removeprefix("sqlite:///")))
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_registry_uri(self.uri)
         return mlflow.MlflowClient(self.uri, self.uri)
@@ -202,3 +202,23 @@ class Registry:
             return str(found[0].info.run_id)
         run = self._client.create_run(self._experiment, tags={CYCLE: cycle_id}, run_name=window)
         return str(run.info.run_id)
+
+
+def _create_whole(database: Path) -> None:
+    """Make MLflow's SQLite file beside its place and rename it: migrations that were killed halfway cannot be gone on with."""
+    if database.exists():
+        return
+    import sqlalchemy
+    from filelock import FileLock
+    from mlflow.store.db.utils import _initialize_tables
+
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(database.with_name(f".{database.name}.lock")):
+        if database.exists():
+            return
+        part = database.with_name(f".{database.name}")
+        part.unlink(missing_ok=True)
+        engine = sqlalchemy.create_engine(f"sqlite:///{part}")
+        _initialize_tables(engine)  # type: ignore[no-untyped-call]
+        engine.dispose()
+        part.replace(database)

@@ -56,7 +56,7 @@ class Effects:
 
     def about_to(self, effect: str) -> None:
         """An effect is about to happen: if it is one too many, die before it."""
-        if effect == self.last and effect.startswith("commit mlflow"):
+        if effect == self.last and "mlflow" in effect:
             return  # MLflow writes a run's tags and metrics in a transaction each; the first of a row will do
         self.last = effect
         if self.done == self.kill_after:
@@ -75,7 +75,7 @@ class Effects:
         else:
             return
         inside = os.fsdecode(path).removeprefix(f"{self.state}/") if isinstance(path, str | bytes | os.PathLike) else ""
-        if inside.startswith(("models/", "answers/", "jobs/", "quarantine/")):
+        if inside.startswith(("models/", "answers/", "jobs/", "quarantine/", ".mlflow.db")):
             self.about_to(f"{event.removeprefix('os.')} {inside}")
 
     def _statement(self, connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
