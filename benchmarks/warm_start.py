@@ -25,7 +25,7 @@ from engine.data import table
 from engine.nouns import JobSpec, Slices, Window
 
 FIRST = 3  # the first week with four weeks to train on; weeks after it are predicted
-COLD_EPOCHS = (5, 15, 30)
+COLD_EPOCHS = (5, 15)
 
 
 @dataclass
