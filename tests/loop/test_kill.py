@@ -26,7 +26,7 @@ from serving.repository import Repository
 from serving.server import EmbeddedServer
 
 FULL = os.environ.get("WARMSTART_KILL_MATRIX") == "full"
-# What a recovery should take at most, a cold training included. The full matrix counts how many kept to it; it is not asserted, as
+# What a recovery should take at most, a cold training included. The full matrix counts how many kept to it; that is not asserted:
 # on a machine with other work it says more about that work. What is asserted only tells a slow recovery from one that hangs.
 RECOVERY_SECONDS = 10.0
 HUNG_SECONDS = 60.0
