@@ -21,7 +21,7 @@ def write(name: str, title: str, body: Sequence[str]) -> Path:
         f"# {title}",
         "",
         f"- when: {time.strftime('%Y-%m-%d')}",
-        f"- command: `python -m benchmarks.{name} {' '.join(sys.argv[1:])}`".replace(" `", "`"),
+        f"- command: `{' '.join(['python', '-m', f'benchmarks.{name}', *sys.argv[1:]])}`",
         f"- machine: {_processor()}, {os.cpu_count()} cores, {_memory()} GiB, {platform.system()} {platform.machine()}, no GPU",
         f"- versions: Python {platform.python_version()}, {versions}",
         "",
