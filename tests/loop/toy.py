@@ -43,6 +43,10 @@ stream:
     speed: number
     load: number
     kind: category
+  slices:
+    stop: 0.1
+    judge: 0.2
+    min_stop_rows: 200
 model:
   width: 16
   members: 2
