@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.configuration import ConfigurationError, resolve, resolve_outside, unknown
-from engine.opening import at_work, open_ledger, releases_of, server_record, start_server
+from engine.opening import at_work, open_ledger, releases_of, server_record, start_server, state_of
 
 if TYPE_CHECKING:
     from engine.ledger import Cycle, Ledger
@@ -100,7 +100,7 @@ def serve(overrides: tuple[str, ...]) -> None:
 @OVERRIDES
 def status(as_json: bool, overrides: tuple[str, ...]) -> None:
     """Show what is live, what happened last and what waits for a person."""
-    from engine import report
+    from engine import report as reporting
 
     config = resolve_outside(overrides)
     named = [o.partition("=")[2] for o in overrides if o.startswith("stream=")]
@@ -108,12 +108,12 @@ def status(as_json: bool, overrides: tuple[str, ...]) -> None:
         names = ledger.stream_names()
         if named and named[0] not in names:
             raise ConfigurationError(unknown("stream with history", named[0], names or ["none yet"]))
-        found = [report.stream_status(ledger, name) for name in named or names]
+        found = [reporting.stream_status(ledger, name) for name in named or names]
     found_server = server_record(config)
     if as_json:
         click.echo(json.dumps({"streams": found, "server": found_server}, indent=2))
     else:
-        report.print_status(found, found_server)
+        reporting.print_status(found, found_server)
 
 
 @cli.command()
@@ -211,6 +211,24 @@ def explain(what: str, overrides: tuple[str, ...]) -> None:
             click.secho(heading, bold=True)
             for line in lines or ["none"]:
                 click.echo(f"  {line}")
+
+
+@cli.command()
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to; without it, NAME.html in the state.")
+@click.option("--last", type=click.IntRange(1), default=400, show_default=True, help="How many of the newest cycles.")
+@OVERRIDES
+def report(output: Path | None, last: int, overrides: tuple[str, ...]) -> None:
+    """Write the stream's history as one HTML file: quality, drift, versions and their reasons, latency, times."""
+    from engine.page import written
+
+    config = resolve(overrides)
+    name = config["stream"]["name"]
+    with open_ledger(config) as ledger:
+        if not ledger.cycles(name, limit=1):
+            raise ConfigurationError(f"stream {name!r} has no history yet: `warmstart run stream={name}` begins one")
+        path = output or state_of(config) / "reports" / f"{name}.html"
+        written.write(ledger, name, Path(config["serving"]["repository"]).absolute(), path, last)
+    click.echo(path)
 
 
 # what the verbs share
