@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import getpass
 import json
+import math
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -214,6 +215,54 @@ def explain(what: str, overrides: tuple[str, ...]) -> None:
 
 
 @cli.command()
+@click.argument("window")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@OVERRIDES
+def drift(window: str, as_json: bool, overrides: tuple[str, ...]) -> None:
+    """Show how far a window is from what the live model was trained on, column by column."""
+    import dataclasses
+
+    from engine import explain as explaining
+
+    config = resolve(overrides)
+    with open_ledger(config) as ledger:
+        found = explaining.drift_of(ledger, explaining.find(ledger, config["stream"]["name"], window))
+    if as_json:
+        click.echo(json.dumps(_finite(dataclasses.asdict(found)), indent=2))
+    else:
+        click.echo("\n".join(explaining.drift_lines(found)))
+
+
+@cli.command()
+@click.option("--reason", required=True, help="What happened, in words; it is the reason of the version that comes of it.")
+@OVERRIDES
+def trigger(reason: str, overrides: tuple[str, ...]) -> None:
+    """Tell of an event that the data cannot know of: the next window retrains, once, whatever the triggers say."""
+    if not reason.strip():
+        raise click.BadParameter("say what happened", param_hint="--reason")
+    config = resolve(overrides)
+    name = config["stream"]["name"]
+    with open_ledger(config) as ledger:
+        ledger.announce(name, reason.strip(), getpass.getuser())
+        held = ledger.held(name)
+    click.echo(f"the next window of {name} retrains" + (f" once the stream goes on; it is held ({held})" if held else ""))
+
+
+@cli.command()
+@click.option("--reason", default="", help="Why, in words; shown by `status`.")
+@OVERRIDES
+def pause(reason: str, overrides: tuple[str, ...]) -> None:
+    """Hold the stream: windows are still checked and scored, nothing is trained or released until `resume`."""
+    config = resolve(overrides)
+    name = config["stream"]["name"]
+    with open_ledger(config) as ledger:
+        if held := ledger.held(name):
+            raise ConfigurationError(f"the stream is held already ({held}); `warmstart resume` lets it go on")
+        ledger.hold(name, f"paused by {getpass.getuser()}" + (f": {reason.strip()}" if reason.strip() else ""))
+    click.echo("the stream is held: `warmstart resume` lets it go on")
+
+
+@cli.command()
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to; without it, NAME.html in the state.")
 @click.option("--last", type=click.IntRange(1), default=400, show_default=True, help="How many of the newest cycles.")
 @OVERRIDES
@@ -243,6 +292,15 @@ def _waiting(ledger: Ledger, stream: str, number: int | None) -> Cycle:
             f"no version of {stream!r} waits for a person" if number is None else f"version {number} does not wait"
         )
     return waiting[-1]
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN and no infinity: None in their place."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _judged_against(ledger: Ledger, cycle: Cycle) -> int | None:

@@ -25,7 +25,7 @@ from engine.nouns import Closing, Outcome, Window
 P = ParamSpec("P")
 T = TypeVar("T")
 
-LAYOUT = 1  # of the tables below; a database written by another layout is refused, not guessed at
+LAYOUT = 2  # of the tables below; a database written by another layout is refused, not guessed at
 SEQUENCE = 1  # of the steps in cycle.py; work begun by another sequence is set aside and tried again from the start
 
 metadata = sa.MetaData()
@@ -76,6 +76,16 @@ releases = sa.Table(
     sa.Column("state", sa.String(20), nullable=False),
     sa.Column("asked", sa.Float, nullable=False),
     sa.Column("done", sa.Float),
+)
+events = sa.Table(
+    "event",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("stream", sa.String(200), nullable=False, index=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("who", sa.String(200), nullable=False),
+    sa.Column("asked", sa.Float, nullable=False),
+    sa.Column("cycle", sa.String(400)),
 )
 
 LAYOUT_LOCK = 0x7761726D7374  # of PostgreSQL, while tables are created
@@ -132,6 +142,16 @@ class ReleaseRow:
     state: str
     asked: float
     done: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened outside of the data: the next window retrains because of it, once."""
+
+    id: int
+    reason: str
+    who: str
+    asked: float
 
 
 class Ledger:
@@ -349,6 +369,38 @@ class Ledger:
     def _ensure_stream(tx: sa.Connection, stream: str) -> None:
         if tx.execute(sa.select(streams.c.name).where(streams.c.name == stream)).scalar_one_or_none() is None:
             tx.execute(streams.insert().values(name=stream, fence=0))
+
+    # what happened outside of the data
+
+    def announce(self, stream: str, reason: str, who: str) -> None:
+        """Write down an event: the next window that is decided about retrains because of it."""
+        with self.engine.begin() as tx:
+            self._ensure_stream(tx, stream)
+            tx.execute(events.insert().values(stream=stream, reason=reason, who=who, asked=time.time()))
+
+    def announced(self, stream: str) -> list[Event]:
+        """The events that no decision has used yet, oldest first."""
+        with self.engine.connect() as tx:
+            return self._announced(tx, stream)
+
+    def use(self, cycle: Cycle) -> list[Event]:
+        """Give the unused events to this cycle's decision, and return those that it has.
+
+        An event is used once the cycle that it was given to has recorded its step `decide`. Until then it can be given again: to
+        the same cycle when it is killed in between, to the next attempt when that one never gets so far.
+        """
+        if not self.announced(cycle.window.stream):
+            return []
+        with self._fenced(cycle.window.stream) as tx:
+            found = self._announced(tx, cycle.window.stream)
+            tx.execute(events.update().where(events.c.id.in_([event.id for event in found])).values(cycle=cycle.id))
+        return found
+
+    @staticmethod
+    def _announced(tx: sa.Connection, stream: str) -> list[Event]:
+        decided = sa.exists().where(steps.c.cycle == events.c.cycle, steps.c.name == "decide")
+        query = sa.select(events).where(events.c.stream == stream, ~decided).order_by(events.c.id)
+        return [Event(row["id"], row["reason"], row["who"], row["asked"]) for row in tx.execute(query).mappings()]
 
     # holds and releases
 
