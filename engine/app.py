@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine.configuration import ConfigurationError, resolve, resolve_outside, unknown
-from engine.opening import at_work, open_ledger, releases_of, server_record, start_server, state_of
+from engine.opening import at_work, open_ledger, place_of, releases_of, server_record, start_server, state_of
 
 if TYPE_CHECKING:
     from engine.ledger import Cycle, Ledger
@@ -278,6 +278,24 @@ def report(output: Path | None, last: int, overrides: tuple[str, ...]) -> None:
         path = output or state_of(config) / "reports" / f"{name}.html"
         written.write(ledger, name, Path(config["serving"]["repository"]).absolute(), path, last)
     click.echo(path)
+
+
+@cli.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would go, and how much it takes.")
+@OVERRIDES
+def gc(dry_run: bool, overrides: tuple[str, ...]) -> None:
+    """Remove what `retention` does not keep. `run` and `update` do the same after every window."""
+    from engine import retention, wiring
+
+    config = resolve(overrides)
+    kept = wiring.build(config["retention"], "retention")
+    with open_ledger(config) as ledger:
+        freed = retention.tidy(kept, place_of(config, ledger), whole=True, dry_run=dry_run)
+    for each in freed:
+        names = ", ".join(each.names[:3]) + (f" to {each.names[-1]}" if len(each.names) > 3 else "")
+        click.echo(f"{each.kind:<10}  {len(each.names):>6,}  {each.bytes:>15,} bytes  {names}")
+    word = "would free" if dry_run else "freed"
+    click.echo(f"{word} {sum(each.bytes for each in freed):,} bytes" if freed else "nothing is too much")
 
 
 # what the verbs share

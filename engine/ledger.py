@@ -12,7 +12,7 @@ import json
 import socket
 import time
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -272,6 +272,13 @@ class Ledger:
         with self.engine.connect() as tx:
             return [_cycle(row) for row in tx.execute(query).mappings()]
 
+    def unsettled(self, stream: str) -> list[Cycle]:
+        """The cycles without an Outcome and those that wait for a person, in the order they were opened."""
+        settled = sa.and_(cycles.c.closed.is_not(None), cycles.c.outcome != Outcome.WAITING.value)
+        query = sa.select(cycles).where(cycles.c.stream == stream, ~settled).order_by(cycles.c.opened, cycles.c.id)
+        with self.engine.connect() as tx:
+            return [_cycle(row) for row in tx.execute(query).mappings()]
+
     def counts(self, stream: str) -> dict[str, int]:
         """Outcome → how many cycles of the stream ended so."""
         query = sa.select(cycles.c.outcome, sa.func.count()).where(cycles.c.stream == stream).group_by(cycles.c.outcome)
@@ -319,6 +326,34 @@ class Ledger:
             tx.execute(steps.insert().values(cycle=cycle.id, name=name, result=encode(result), started=started, finished=now))
             if isinstance(result, Closing):
                 self._close(tx, cycle.id, result, now)
+
+    def forget(
+        self, stream: str, keep: int, lasting: Sequence[str], needed: Collection[str], most: int | None, dry_run: bool
+    ) -> tuple[tuple[str, ...], int]:
+        """Remove the steps of settled cycles but for the `lasting` ones, the newest `keep` cycles and the `needed` ones.
+
+        Looks at the `most` newest of the older cycles (None: all). Returns the windows whose steps went, and how many bytes.
+        """
+        old = (
+            sa.select(cycles.c.id, cycles.c.window_id, cycles.c.closed, cycles.c.outcome)
+            .where(cycles.c.stream == stream)
+            .order_by(cycles.c.opened.desc(), cycles.c.id.desc())
+            .offset(keep)
+            .limit(most)
+        )
+        names, size = [], 0
+        with self._fenced(stream) as tx:
+            rows = [row for row in tx.execute(old) if row.closed and row.outcome != Outcome.WAITING and row.id not in needed]
+            for start in range(0, len(rows), 500):
+                windows = {row.id: row.window_id for row in rows[start : start + 500]}
+                which = sa.and_(steps.c.cycle.in_(list(windows)), steps.c.name.not_in(lasting))
+                length = sa.func.sum(sa.func.length(steps.c.result))
+                found = tx.execute(sa.select(steps.c.cycle, length).where(which).group_by(steps.c.cycle)).all()
+                names += [windows[cycle] for cycle, _ in found]
+                size += sum(int(bytes_) for _, bytes_ in found)
+                if found and not dry_run:
+                    tx.execute(steps.delete().where(which))
+        return tuple(names), size
 
     def settle(self, cycle: str, closing: Closing) -> None:
         """Turn a waiting cycle into what a person decided."""
