@@ -64,7 +64,8 @@ def _head(history: History, now: float) -> str:
             alerts.append(
                 f'<div class="alert">Window {escape(cycle.window.id)} is unfinished: the next start goes on with it.</div>'
             )
-    if windows and (last := windows[-1].cycle).outcome == Outcome.QUARANTINED:
+    closed = [e.cycle for e in windows if e.cycle.closed is not None]
+    if closed and (last := closed[-1]).outcome == Outcome.QUARANTINED:
         alerts.append(f'<div class="alert bad">The last window is quarantined: {escape(last.reason or "")}</div>')
     return (
         f'\n<header><h1>{escape(history.stream)}</h1><p class="state">{state}</p>'

@@ -144,6 +144,23 @@ def test_a_newer_intention_supersedes_one_that_was_not_done(ledger: Ledger):
     assert ledger.held("toy") is None
 
 
+def test_steps_of_older_cycles_are_forgotten_but_for_lasting_ones_and_needed_cycles(ledger: Ledger):
+    windows = [replace(ONE, id=f"day-{n}", digest=f"{n}" * 64) for n in range(6)]
+    cycles = [ledger.open(window) for window in windows]
+    for cycle in cycles:
+        ledger.record(cycle, "score", 1.25, 0.0)
+        ledger.record(cycle, "decide", Decision(False, "none", "quiet"), 0.0)
+    for cycle in cycles[1:]:
+        ledger.record(cycle, "close", kept() if cycle is not cycles[2] else Closing(Outcome.WAITING, "", 2), 0.0)
+    assert [c.window.id for c in ledger.unsettled("toy")] == ["day-0", "day-2"]
+    settings = {"keep": 1, "lasting": ("decide", "close"), "needed": {cycles[3].id}}
+    assert ledger.forget("toy", **settings, most=1, dry_run=False) == (("day-4",), 4)
+    assert ledger.forget("toy", **settings, most=None, dry_run=True) == (("day-1",), 4)
+    assert ledger.forget("toy", **settings, most=None, dry_run=False) == (("day-1",), 4)
+    assert ledger.forget("toy", **settings, most=None, dry_run=False) == ((), 0)
+    assert [len(ledger.steps(c.id)) for c in cycles] == [2, 2, 3, 3, 2, 3]
+
+
 def test_an_event_is_used_by_one_decision(ledger: Ledger):
     ledger.announce("toy", "new tariff", "ann")
     ledger.announce("other", "not ours", "ann")
