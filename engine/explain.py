@@ -79,6 +79,16 @@ def story(ledger: Ledger, cycle: Cycle) -> Iterator[Section]:
     yield "parents", list(_parents(ledger, cycle))
 
 
+def drift_of(ledger: Ledger, cycle: Cycle) -> DriftReport:
+    """How far a window was from what its champion was trained on. Raises NothingToExplain when it was not compared."""
+    step = ledger.step(cycle.id, "drift")
+    if step is None:
+        why = f"it is {cycle.outcome}: {cycle.reason}" if cycle.outcome else "its work is unfinished"
+        raise NothingToExplain(f"window {cycle.window.id} was not compared with any champion; {why}")
+    report: DriftReport = decode(DriftReport, step.result)
+    return report
+
+
 def drift_lines(report: DriftReport) -> list[str]:
     """Every column, the furthest from its limit first."""
     head = f"against version {report.version}'s training data: {report.rows_current:,} rows against {report.rows_reference:,}"

@@ -129,13 +129,16 @@ class Stream:
     # whether to retrain
 
     def begin(self) -> Decision:
-        """The first window trains the first champion."""
+        """The first window trains the first champion, whatever else was asked for until now."""
+        self.outside.ledger.use(self.cycle)
         return Decision(True, "first", "there is no champion yet")
 
     def decide(self, window: Window, champion: Champion, report: DriftReport, live: LiveScore, latest: bool) -> Decision:
-        """Ask the trigger; of a backlog only the latest window retrains, and for all of them."""
+        """An event retrains; else ask the trigger. Of a backlog only the latest window retrains, and for all of them."""
         if held := self.outside.ledger.held(self.parts.name):
             return Decision(False, "none", f"the stream is held ({held})")
+        if (latest or self.parts.catch_up == "each") and (events := self.outside.ledger.use(self.cycle)):
+            return Decision(True, "event", "; ".join(f"{event.reason} (said by {event.who})" for event in events))
         fresh = self._fresh(window, champion)
         trained = self.outside.ledger.cycle(champion.cycle_id)
         since = trained.window.end if trained else None
