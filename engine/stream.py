@@ -333,7 +333,9 @@ def _story(ledger: Ledger, cycle: Cycle) -> tuple[dict[str, float], dict[str, st
     read(
         "drift",
         DriftReport,
-        lambda r: metrics.update({f"drift/{c.column}": c.effect for c in r.columns} | {"drift/columns": len(r.drifted)}),
+        lambda r: metrics.update(
+            {f"drift/{c.column.replace('/', '_')}": c.effect for c in r.columns} | {"drift/columns": len(r.drifted)}
+        ),
     )
     read("decide", Decision, lambda d: tags.update({"cause": d.cause, "decision": d.reason}))
     for turn in itertools.takewhile(lambda t: f"judge.{t}" in found, itertools.count(1)):

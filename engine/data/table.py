@@ -128,11 +128,10 @@ def target(frame: pl.DataFrame, schema: Schema) -> np.ndarray[Any, np.dtype[np.f
         raise ValueError(f"the table lacks the target {schema.target}; it has {', '.join(frame.columns)}")
     if schema.classes:
         places = {label: float(place) for place, label in enumerate(schema.classes)}
-        values = labels(frame[schema.target]).replace_strict(places, default=None, return_dtype=pl.Float64).to_numpy()
-        unknown = int(np.isnan(values).sum())
-        if unknown:
+        found = labels(frame[schema.target]).replace_strict(places, default=None, return_dtype=pl.Float64)
+        if unknown := found.null_count():
             raise ValueError(f"the target {schema.target} is none of the classes {', '.join(schema.classes)} in {unknown} rows")
-        return values[:, None]
+        return found.to_numpy(writable=True)[:, None]
     values = _floats(frame[schema.target])
     bad = int((~np.isfinite(values)).sum())
     if bad:
