@@ -8,7 +8,7 @@ A draft is a guess in the open: every line says why it is there, and what was le
 | text with few different values | `category` |
 | text of which nearly every row has its own, or long text | left out: an id, or free text |
 | whole numbers that are all different and rise, or are called an id | left out: they count the rows |
-| one value alone, nothing but nulls | left out |
+| one value alone, nothing but nulls, or hardly anything else in some window | left out |
 | dates and times | the only one without nulls orders the rows; as features they are left out (write hours or ages as numbers) |
 | a column that some windows lack or store otherwise | left out |
 | a target of two values, of few whole numbers or texts, of other numbers | binary, multiclass, regression |
@@ -34,6 +34,7 @@ LOOKED_AT = 8  # windows whose columns are read, unless they have
 ENOUGH = 200_000  # rows together before that
 MOST_CLASSES = 100
 FEW_INTEGERS = 20
+MOSTLY_MISSING = 0.9
 FREE_TEXT = 40  # characters on average
 SMALL = 1000  # rows in a window; below, gentler limits are written
 LINES = 25  # of a draft, at most
@@ -182,6 +183,9 @@ def _features(frames: list[pl.DataFrame], taken: set[str | None]) -> tuple[dict[
             left[name] = "not the same type in every window"
             continue
         kind, words = _kind(values)
+        emptiest = max(_missing(part[name]) for part in parts)
+        if kind and emptiest > MOSTLY_MISSING:
+            kind, words = None, f"missing in {emptiest:.0%} of a window"
         if kind:
             features[name] = kind, words
         else:
@@ -214,12 +218,18 @@ def _kind(values: pl.Series) -> tuple[str | None, str]:
             return None, "counts the rows"
         return "number", f"{_number(known.min())} to {_number(known.max())}{gaps}"
     text = known.cast(pl.String)
-    if distinct > 50 and distinct > 0.5 * len(known):
-        long = float(text.str.len_chars().mean() or 0) > FREE_TEXT  # type: ignore[arg-type]
-        return None, "free text" if long else "nearly every row has its own value"
+    if distinct > 50 and text.str.len_chars().sum() > FREE_TEXT * len(text):
+        return None, "free text"
+    if distinct > 50 and distinct > 0.5 * len(text):
+        return None, "nearly every row has its own value"
     common = text.value_counts(sort=True)[values.name].head(3).to_list()
     shown = ", ".join(" ".join(str(word).split())[:15] for word in common)
     return "category", f"{distinct} values: {shown}{', …' if distinct > 3 else ''}{gaps}"
+
+
+def _missing(values: pl.Series) -> float:
+    missing = values.null_count() + (int(values.is_nan().sum() or 0) if values.dtype.is_float() else 0)
+    return missing / max(len(values), 1)
 
 
 def _number(value: object) -> str:

@@ -6,7 +6,6 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -205,17 +204,14 @@ gate: {min_rows: 100, max_latency_ratio: 1000}
 
 def graded(seed: int) -> pl.DataFrame:
     frame = rows(seed)
-    grades = frame["wear"].cut([19, 23], labels=["low", "middle", "high"]).cast(pl.String)
-    return frame.drop("wear").with_columns(grades.alias("grade"))
+    wear = pl.col("wear")
+    grade = pl.when(wear < 19).then(pl.lit("low")).when(wear < 23).then(pl.lit("middle")).otherwise(pl.lit("high"))
+    return frame.select("at", "speed", "load", "kind", grade.alias("grade"))
 
 
-def test_classes_are_served_and_windows_with_strange_ones_are_quarantined(
-    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    toy = Toy(tmp_path / "project").make()
+def test_classes_are_served_and_windows_with_strange_ones_are_quarantined(empty: Toy) -> None:
+    toy = empty
     (toy.root / "stream" / "toy.yaml").write_text(SORTED)
-    monkeypatch.chdir(toy.root)
-    toy.serve()
     with toy.engine() as engine:
         toy.land("day-1", graded(1))
         assert one(engine).reason.startswith("there is no champion yet → log_loss ")
@@ -236,5 +232,3 @@ def test_classes_are_served_and_windows_with_strange_ones_are_quarantined(
     np.testing.assert_allclose(chances.sum(axis=1), 1, rtol=1e-5)
     metrics = toy.result(toy.cycles()[-1], "score")["score"]["metrics"]  # type: ignore[index]
     assert metrics["accuracy"] > 0.8
-    if (left := toy.server()) is not None:
-        left.stop(timeout=0.2)
