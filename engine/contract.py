@@ -72,12 +72,17 @@ class Contract:
 def quarantine(window: Window, breaches: tuple[Breach, ...], folder: Path) -> str:
     """Keep the window's file and a report beside it in `folder`; running it again changes nothing. Returns the report's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / f"{window.id}.{window.digest[:12]}{Path(window.uri).suffix}"
-    if not kept.exists() and Path(window.uri).exists():
-        part = kept.with_name(f".{kept.name}")
-        shutil.copyfile(window.uri, part)
+    source = Path(window.uri)
+    partition = "*" in source.name  # all the files of a folder
+    kept = folder / f"{window.id}.{window.digest[:12]}{'' if partition else source.suffix}"
+    part = kept.with_name(f".{kept.name}")
+    if not kept.exists() and partition and source.parent.exists():
+        shutil.copytree(source.parent, part, dirs_exist_ok=True)
         part.replace(kept)
-    report = kept.with_suffix(".json")
+    elif not kept.exists() and source.exists():
+        shutil.copyfile(source, part)
+        part.replace(kept)
+    report = folder / f"{window.id}.{window.digest[:12]}.json"
     part = report.with_name(f".{report.name}")
     part.write_text(json.dumps({"window": asdict(window), "breaches": [asdict(b) for b in breaches]}, indent=2))
     part.replace(report)

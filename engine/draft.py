@@ -77,7 +77,7 @@ def draft(folder: str, target: str, time: str | None = None, name: str | None = 
     if path.exists() or name in streams():
         there = path if path.exists() else f"a shipped stream {name!r}"
         raise ConfigurationError(f"{there} is there already and is left as it is; choose another name with `--name`")
-    windows = [window for window in ParquetFolder(folder).list(name, None) if window.rows]
+    windows = [window for window in ParquetFolder(folder, settle=0).list(name, None) if window.rows]
     if not windows:
         raise ConfigurationError(f"there is no Parquet file with rows in {folder}; write each window there as one file")
     frames = _read(windows)
@@ -250,7 +250,10 @@ def _text(
     lines = [
         ("stream:", ""),
         (f"  name: {_word(name)}", "also the model's name in Triton and in MLflow"),
-        (f"  source: {{_target_: engine.windows.ParquetFolder, folder: {_word(folder)}}}", "each Parquet file is one window"),
+        (
+            f"  source: {{_target_: engine.windows.ParquetFolder, folder: {_word(folder)}}}",
+            "each Parquet file or partition is one window",
+        ),
         (f"  target: {_word(target.name)}", ""),
         (f"  task: {target.task}", target.why),
     ]
