@@ -199,6 +199,20 @@ def retry(window: str, overrides: tuple[str, ...]) -> None:
 
 
 @cli.command()
+@click.argument("folder")
+@click.option("--target", required=True, help="The column to predict.")
+@click.option("--time", "time_column", help="The column that orders rows; without it, the only date or time there is.")
+@click.option("--name", help="Of the stream; without it, the folder's.")
+def init(folder: str, target: str, time_column: str | None, name: str | None) -> None:
+    """Draft stream/NAME.yaml for a folder of Parquet files, each one window, from a look at them."""
+    from engine.draft import draft
+
+    drafted = draft(folder, target, time_column, name)
+    drafted.write()
+    click.echo(f"{drafted.path}: {drafted.summary}\nnow look at it, then: warmstart run stream={drafted.path.stem}")
+
+
+@cli.command()
 @click.argument("what", metavar="VERSION|WINDOW")
 @OVERRIDES
 def explain(what: str, overrides: tuple[str, ...]) -> None:
