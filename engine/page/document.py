@@ -56,6 +56,7 @@ def _head(history: History, now: float) -> str:
         span = f"{len(windows):,} windows, {windows[0].cycle.window.id} to {windows[-1].cycle.window.id}"
         span += f"; {history.older:,} older cycles are not shown" if history.older else ""
     alerts = [f'<div class="alert">Held: {escape(history.held)}</div>'] if history.held else []
+    alerts += [f'<div class="alert">The next window retrains: {escape(reason)}</div>' for reason in history.events]
     for episode in windows:
         cycle = episode.cycle
         if cycle.outcome == Outcome.WAITING:
