@@ -90,7 +90,7 @@ def _tiles(history: History) -> str:
         tiles.append(("first model left alone", f"{alone:.4g}"))
     tiles += [
         ("rows carried", f"{sum(e.cycle.window.rows for e in history.windows):,}"),
-        ("median time of a window", _seconds(took[len(took) // 2]) if took else "–"),
+        ("a window, median", _seconds(took[len(took) // 2]) if took else "–"),
         ("fine-tunes", f"{len(trained):,} in {_seconds(fits)}"),
         ("rows fitted", f"{rows:,}"),
     ]
