@@ -56,6 +56,7 @@ def _head(history: History, now: float) -> str:
         span = f"{len(windows):,} windows, {windows[0].cycle.window.id} to {windows[-1].cycle.window.id}"
         span += f"; {history.older:,} older cycles are not shown" if history.older else ""
     alerts = [f'<div class="alert">Held: {escape(history.held)}</div>'] if history.held else []
+    alerts += [f'<div class="alert">The next window retrains: {escape(reason)}</div>' for reason in history.events]
     for episode in windows:
         cycle = episode.cycle
         if cycle.outcome == Outcome.WAITING:
@@ -89,7 +90,7 @@ def _tiles(history: History) -> str:
         tiles.append(("first model left alone", f"{alone:.4g}"))
     tiles += [
         ("rows carried", f"{sum(e.cycle.window.rows for e in history.windows):,}"),
-        ("median time of a window", _seconds(took[len(took) // 2]) if took else "–"),
+        ("a window, median", _seconds(took[len(took) // 2]) if took else "–"),
         ("fine-tunes", f"{len(trained):,} in {_seconds(fits)}"),
         ("rows fitted", f"{rows:,}"),
     ]

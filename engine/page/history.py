@@ -45,7 +45,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A stream up to now. `episodes` are the newest cycles, oldest first; `older` is how many are not among them."""
+    """A stream up to now. `episodes` are the newest cycles, oldest first; `older` is how many are not among them.
+
+    `events` are what the next decision has to use.
+    """
 
     stream: str
     episodes: tuple[Episode, ...]
@@ -53,6 +56,7 @@ class History:
     counts: dict[str, int]
     releases: tuple[ReleaseRow, ...]
     held: str | None
+    events: tuple[str, ...]
     metric: str | None
 
     @property
@@ -117,6 +121,7 @@ def read(ledger: Ledger, stream: str, last: int = 400, first_model: FirstModel |
         counts=counts,
         releases=tuple(ledger.releases(stream)),
         held=ledger.held(stream),
+        events=tuple(event.reason for event in ledger.announced(stream)),
         metric=_metric(episodes),
     )
 

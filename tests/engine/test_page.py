@@ -98,9 +98,11 @@ def test_what_suppliers_write_is_text_and_not_markup(ledger: Ledger) -> None:
 
 def test_the_page_says_first_what_a_person_must_know(ledger: Ledger) -> None:
     ledger.hold("toy", "rolled back by the test")
+    ledger.announce("toy", "new tariff", "ann")
     head = document.page(history.read(ledger, "toy")).partition("</header>")[0]
     assert "Version 2 is live since" in head
     assert "Held: rolled back by the test" in head
+    assert "The next window retrains: new tariff" in head
     assert "The last window is quarantined: " in head
     assert "4 windows, day-1 to day-4" in head
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from toy import Toy, rows
@@ -96,3 +97,27 @@ def test_the_drift_of_a_window_is_shown_for_people_and_for_programs(toy: Toy, ca
         toy("drift", "day-1")
     with pytest.raises(NothingToExplain, match="stream 'toy' has no version or window 'day-9'"):
         toy("drift", "day-9")
+
+
+def test_the_report_holds_the_live_model_against_the_first_one_left_alone(toy: Toy, capsys: pytest.CaptureFixture[str]):
+    with toy.engine() as engine:
+        for day in (2, 3):
+            toy.land(f"day-{day}", rows(day, turned=True))
+            carried(engine)
+    (toy.root / "windows" / "day-2.parquet").unlink()
+    capsys.readouterr()
+    assert toy("report", "--output", "page.html") == 0
+    assert capsys.readouterr().out == "page.html\n"
+    page = (toy.root / "page.html").read_text()
+    told = dict(re.findall(r"<title>(day-3: [a-z0-9 ]+), rmse ([0-9.]+)", page))
+    assert list(told) == ["day-3: the first model left alone", "day-3: version 2 live"]
+    first, live = map(float, told.values())
+    assert live == pytest.approx(toy.result(toy.cycles()[-1], "score")["score"]["metrics"]["rmse"], rel=1e-3)
+    assert first > 2 * live
+    assert "day-2: the first model left alone, rmse –" not in page  # its file is gone: no mark at all
+
+
+def test_the_report_of_a_stream_says_nothing_of_a_first_model_that_is_gone(toy: Toy):
+    (toy.models / "1" / "model.onnx").rename(toy.root / "elsewhere.onnx")
+    assert toy("report", "--output", "page.html") == 0
+    assert "The first model's files are not kept here" in (toy.root / "page.html").read_text()
