@@ -44,11 +44,14 @@ def weather() -> pl.DataFrame:
 
 
 def wide() -> pl.DataFrame:
-    """Five hundred columns, three of which matter."""
+    """Five hundred columns with names of all sorts, three of which matter."""
     random = np.random.default_rng(0)
     values = random.normal(size=(800, 500))
-    frame = pl.DataFrame({f"sensor {k}": values[:, k] for k in range(500)})
-    return frame.with_columns(pl.Series("target", values[:, 0] * 3 - values[:, 1] * 2 + values[:, 2] > 0))
+    frame = pl.DataFrame({f"sensor/{k} (°C)": values[:, k] for k in range(499)})
+    return frame.with_columns(
+        pl.Series("badge", random.integers(2**60, 2**62, 800)),  # more digits than FP32 has, or FP64
+        pl.Series("target", values[:, 0] * 3 - values[:, 1] * 2 + values[:, 2] > 0),
+    )
 
 
 STREAMS = {
