@@ -125,4 +125,4 @@ def test_a_folder_of_parquet_files_is_served_without_code(name: str, project: To
 
     capsys.readouterr()
     assert command("explain", "1", f"stream={name}") == 0
-    assert "promoted: there is no champion yet" in capsys.readouterr().out
+    assert "there is no champion yet" in capsys.readouterr().out
