@@ -223,7 +223,7 @@ def _kind(values: pl.Series) -> tuple[str | None, str]:
     if distinct > 50 and distinct > 0.5 * len(text):
         return None, "nearly every row has its own value"
     common = text.value_counts(sort=True)[values.name].head(3).to_list()
-    shown = ", ".join(" ".join(str(word).split())[:15] for word in common)
+    shown = ", ".join(str(word)[:15] for word in common)
     return "category", f"{distinct} values: {shown}{', …' if distinct > 3 else ''}{gaps}"
 
 
@@ -251,17 +251,17 @@ def _text(
         ("stream:", ""),
         (f"  name: {_word(name)}", "also the model's name in Triton and in MLflow"),
         (
-            f"  source: {{_target_: engine.windows.ParquetFolder, folder: {_word(folder)}}}",
+            f"  source: {{_target_: engine.windows.ParquetFolder, folder: {_value(folder)}}}",
             "each Parquet file or partition is one window",
         ),
-        (f"  target: {_word(target.name)}", ""),
+        (f"  target: {_value(target.name)}", ""),
         (f"  task: {target.task}", target.why),
     ]
     if target.classes:
         order = "in the order of the answers" if len(target.classes) > 2 else "the second is the positive one"
-        lines.append((f"  classes: [{', '.join(map(_word, target.classes))}]", order))
+        lines.append((f"  classes: [{', '.join(map(_value, target.classes))}]", order))
     if time:
-        lines.append((f"  time: {_word(time)}", "orders the rows"))
+        lines.append((f"  time: {_value(time)}", "orders the rows"))
     lines.append(("  columns:", "what the model sees, each a number, boolean or category"))
     if len(features) <= ONE_EACH:
         lines += [(f"    {_word(n)}: {kind}", words) for n, (kind, words) in features.items()]
@@ -280,7 +280,7 @@ def _text(
     if len(features) > ONE_EACH:
         lines[packed:packed] = [(row, "") for row in _packed(features, LINES - len(lines) - len(omitted) - 2)]
     column = min(60, 2 + max(len(setting) for setting, words in lines if words and len(setting) < 60))
-    body = [f"{setting + '  ':<{column}}# {words}" if words else setting for setting, words in lines]
+    body = [f"{setting + '  ':<{column}}# {_printable(words)}" if words else setting for setting, words in lines]
     looked = f"# Drafted by `warmstart init` from {rows:,} rows in {len(windows)} windows; yours to edit."
     written = ["# @package _global_", looked, *omitted, *body]
     return "\n".join(written) + "\n"
@@ -302,14 +302,24 @@ def _packed(features: dict[str, tuple[str, str]], room: int) -> list[str]:
 
 
 def _omitted(left: dict[str, str]) -> list[str]:
-    words = ", ".join(f"{' '.join(name.split())[:40]} ({why})" for name, why in left.items())
+    words = ", ".join(f"{_printable(name)[:40]} ({_printable(why)})" for name, why in left.items())
     return textwrap.wrap(words, 115, max_lines=3, placeholder=" and more", break_on_hyphens=False)
 
 
 def _word(text: str) -> str:
     """Text as YAML, quoted where it could be read as something else."""
     plain = PLAIN.fullmatch(text) and text.lower() not in NOT_PLAIN
-    return text if plain else json.dumps(text, ensure_ascii=False)
+    return text if plain else json.dumps(text, ensure_ascii=not text.isprintable())
+
+
+def _value(text: str) -> str:
+    """The same where OmegaConf would look for an interpolation."""
+    return _word(text.replace("${", "\\${"))
+
+
+def _printable(text: str) -> str:
+    """Text on one line that a YAML comment may hold."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 def _shown(values: pl.Series) -> str:

@@ -27,7 +27,8 @@ I64 = npt.NDArray[np.int64]
 BLOCKS = 200  # resampled units: neighbours in time share weather and outages, so whole stretches are drawn, not single rows
 SURE = float(np.finfo(np.float32).eps)  # answers are FP32: a probability nearer to 0 or 1 than this is not one that they can tell
 BINS = 15  # of the calibration error, of equal width
-RANKS = 256  # places of an AUROC that is resampled; the AUROC itself is exact
+RANKS = 256  # different probabilities that an AUROC tells apart when it is resampled
+ALL_RANKS = 1 << 16  # and when it is measured: exact up to as many
 
 
 @dataclass(frozen=True)
@@ -135,13 +136,12 @@ def _of_classes(part: Callable[[F64, F64, F64], F64]) -> Callable[[F64], F64]:
 def _ranks(truth: F64, answer: F64, blocks: Blocks) -> F64:
     """How many rows of the class and of the others have each rank of probability, [blocks, classes × 2 × ranks]."""
     found = []
+    width = RANKS if blocks.count > 1 else min(ALL_RANKS, truth.size)
     chances = answer[:, None] if answer.ndim == 1 else answer
     for number, chance in enumerate(chances.T):
         _, rank = np.unique(chance, return_inverse=True)
-        width = int(rank.max()) + 1
-        if blocks.count > 1 and width > RANKS:
-            rank, width = rank * RANKS // width, RANKS
-        width = RANKS if blocks.count > 1 else chance.size
+        if rank.max() >= width:
+            rank = rank * width // (rank.max() + 1)
         positive = truth == (1 if answer.ndim == 1 else number)
         found += [blocks.tally(rank, width, mask.astype(np.float64)) for mask in (positive, ~positive)]
     return np.concatenate(found, axis=1)
@@ -261,8 +261,10 @@ def _bootstrap(measure: Metric, truth: F64, challenger: F64, champion: F64, resa
     starts = np.linspace(0, n, min(BLOCKS, n) + 1).astype(int)[:-1]
     blocks = Blocks(np.repeat(np.arange(starts.size), np.diff(np.append(starts, n))), starts.size)
     draws = np.random.default_rng(seed).multinomial(starts.size, np.full(starts.size, 1 / starts.size), size=resamples)
-    mine, theirs = (measure.of(draws.astype(float) @ measure.sums(truth, said, blocks)) for said in (challenger, champion))
-    return measure.gain(mine, theirs)
+    sums = [measure.sums(truth, said, blocks) for said in (challenger, champion)]
+    # A hundred resamples at a time: AUROC of many classes has many sums.
+    parts = [part.astype(float) for part in np.array_split(draws, max(1, resamples // 100))]
+    return np.concatenate([measure.gain(*(measure.of(part @ each) for each in sums)) for part in parts])
 
 
 def predict(graph: Path, inputs: Mapping[str, npt.NDArray[np.generic]], output: str) -> F64:

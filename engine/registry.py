@@ -188,7 +188,8 @@ class Registry:
 
         run = self._run(cycle_id, window)
         now = int(time.time() * 1000)
-        finite = {_name(name): value for name, value in metrics.items() if abs(value) < float("inf")}
+        # MLflow is particular about names, and a column may be called anything.
+        finite = {re.sub(r"[^\w\-. :/]", "_", name)[:250]: value for name, value in metrics.items() if abs(value) < float("inf")}
         self._client.log_batch(
             run,
             metrics=[Metric(name, value, now, 0) for name, value in finite.items()],
@@ -223,8 +224,3 @@ def _create_whole(database: Path) -> None:
         _initialize_tables(engine)  # type: ignore[no-untyped-call]
         engine.dispose()
         part.replace(database)
-
-
-def _name(metric: str) -> str:
-    """A metric's name as MLflow takes it: a column may be called anything."""
-    return re.sub(r"[^\w\-. :/]", "_", metric)[:250]

@@ -150,7 +150,7 @@ def labels(values: pl.Series) -> pl.Series:
     if values.dtype.is_float():
         values = values.fill_nan(None)
         if bool((values.drop_nulls() % 1 == 0).all()):
-            return values.cast(pl.Int64).cast(pl.String)
+            return values.cast(pl.Int64, strict=False).cast(pl.String)
         return values.cast(pl.String).str.strip_suffix(".0")
     return values.cast(pl.String)
 

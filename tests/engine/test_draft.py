@@ -134,6 +134,18 @@ def test_five_hundred_columns_still_fit_on_25_lines(folder: Path) -> None:
     assert len(wiring.parts(resolve(["stream=demand"])).schema.columns) == 500
 
 
+def test_names_and_values_of_any_sort_make_a_file_that_can_be_read_again(folder: Path) -> None:
+    odd = 'größe: "A" #1'
+    for path in folder.iterdir():
+        words = pl.Series(odd, ["a\n# b", "\x07bell", "on", "\u2028", "日本"] * (ROWS // 5))
+        labels = pl.Series("is", ["no", "y\tes", "${x}"] * (ROWS // 3))
+        pl.DataFrame([words, pl.Series("null", range(ROWS)) * 2.5, labels]).write_parquet(path)
+    draft("demand", "is").write()
+    schema = wiring.parts(resolve(["stream=demand"])).schema
+    assert [(c.name, c.kind) for c in schema.columns] == [(odd, "category"), ("null", "number")]
+    assert schema.classes == ("${x}", "no", "y\tes")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -132,15 +132,15 @@ def test_a_resample_of_all_blocks_once_is_the_metric_itself(task: str, name: str
 
 
 def test_the_bound_of_a_metric_that_is_no_mean_keeps_its_confidence() -> None:
-    """Of 100 challengers that are exactly as good as the champion, about a tenth pass a bound of 90% of their AUROC."""
+    """Of 60 challengers that are exactly as good as the champion, about a tenth pass a bound of 90% of their AUROC."""
     passed = 0
-    for seed in range(100):
+    for seed in range(60):
         random = np.random.default_rng(seed)
-        truth = random.integers(0, 2, 300).astype(float)
-        one, two = (1 / (1 + np.exp(-(truth + random.normal(0, 1.5, 300)))) for _ in range(2))
-        low = evaluate.compare("auroc", truth, one, two, 1, resamples=200, seed=seed, task="binary").low
+        truth = random.integers(0, 2, 200).astype(float)
+        one, two = (1 / (1 + np.exp(-(truth + random.normal(0, 1.5, 200)))) for _ in range(2))
+        low = evaluate.compare("auroc", truth, one, two, 1, resamples=100, seed=seed, task="binary").low
         passed += low is not None and low > 0
-    assert 3 <= passed <= 21
+    assert 1 <= passed <= 14
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
