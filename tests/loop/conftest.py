@@ -16,6 +16,8 @@ FOREIGN = (
     # MLflow 3.17 still asks SQLAlchemy 2.1 for a loader strategy that it deprecates.
     "ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning",
 )
+# A program of its own, with no doctest to collect.
+collect_ignore = ["zygote.py"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
