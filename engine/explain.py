@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from engine.gate import amount
 from engine.ledger import Cycle, Ledger, Step, decode
 from engine.nouns import (
     Breach,
@@ -130,7 +131,7 @@ def _card(card: Scorecard) -> list[str]:
     lines = [f"challenger on {card.rows:,} rows: {_metrics(card.challenger.metrics)}"]
     if card.champion and card.gain is not None and card.low is not None:
         lines.append(f"version {card.champion_version} on the same rows: {_metrics(card.champion.metrics)}")
-        lines.append(f"gain in {card.metric} {card.gain:+.1%}, surely at least {card.low:+.1%}")
+        lines.append(f"gain in {card.metric} {amount(card.metric, card.gain)}, surely at least {amount(card.metric, card.low)}")
     return lines
 
 
