@@ -31,6 +31,7 @@ from engine import evaluate, flights
 from engine.data import table
 from engine.ledger import Ledger
 from engine.nouns import LiveScore, Outcome
+from engine.page import written
 from serving.endpoint import Endpoint
 from serving.errors import Refused, Unreachable
 
@@ -236,6 +237,10 @@ def main() -> None:
     found = live_through(state, arguments.weeks, arguments.overrides)
     (state / "year.json").write_text(json.dumps(found, indent=1))
     show(found)
+    ledger = Ledger(f"sqlite:///{state / 'ledger.db'}")
+    written.write(ledger, STREAM, state / "models", page := state / "reports" / f"{STREAM}.html")
+    ledger.close()
+    print(f"The whole year as a page: {page}")
     sys.exit(1 if found["requests"]["failed"] else 0)
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import getpass
 import json
+import math
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine.configuration import ConfigurationError, resolve, resolve_outside, unknown
-from engine.opening import at_work, open_ledger, releases_of, server_record, start_server
+from engine.opening import at_work, open_ledger, place_of, releases_of, server_record, start_server, state_of
 
 if TYPE_CHECKING:
     from engine.ledger import Cycle, Ledger
@@ -100,7 +101,7 @@ def serve(overrides: tuple[str, ...]) -> None:
 @OVERRIDES
 def status(as_json: bool, overrides: tuple[str, ...]) -> None:
     """Show what is live, what happened last and what waits for a person."""
-    from engine import report
+    from engine import report as reporting
 
     config = resolve_outside(overrides)
     named = [o.partition("=")[2] for o in overrides if o.startswith("stream=")]
@@ -108,12 +109,12 @@ def status(as_json: bool, overrides: tuple[str, ...]) -> None:
         names = ledger.stream_names()
         if named and named[0] not in names:
             raise ConfigurationError(unknown("stream with history", named[0], names or ["none yet"]))
-        found = [report.stream_status(ledger, name) for name in named or names]
+        found = [reporting.stream_status(ledger, name) for name in named or names]
     found_server = server_record(config)
     if as_json:
         click.echo(json.dumps({"streams": found, "server": found_server}, indent=2))
     else:
-        report.print_status(found, found_server)
+        reporting.print_status(found, found_server)
 
 
 @cli.command()
@@ -198,6 +199,20 @@ def retry(window: str, overrides: tuple[str, ...]) -> None:
 
 
 @cli.command()
+@click.argument("folder")
+@click.option("--target", required=True, help="The column to predict.")
+@click.option("--time", "time_column", help="The column that orders rows; without it, the only date or time there is.")
+@click.option("--name", help="Of the stream; without it, the folder's.")
+def init(folder: str, target: str, time_column: str | None, name: str | None) -> None:
+    """Draft stream/NAME.yaml for a folder of Parquet files, each one window, from a look at them."""
+    from engine.draft import draft
+
+    drafted = draft(folder, target, time_column, name)
+    drafted.write()
+    click.echo(f"{drafted.path}: {drafted.summary}\nnow look at it, then: warmstart run stream={drafted.path.stem}")
+
+
+@cli.command()
 @click.argument("what", metavar="VERSION|WINDOW")
 @OVERRIDES
 def explain(what: str, overrides: tuple[str, ...]) -> None:
@@ -213,6 +228,90 @@ def explain(what: str, overrides: tuple[str, ...]) -> None:
                 click.echo(f"  {line}")
 
 
+@cli.command()
+@click.argument("window")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@OVERRIDES
+def drift(window: str, as_json: bool, overrides: tuple[str, ...]) -> None:
+    """Show how far a window is from what the live model was trained on, column by column."""
+    import dataclasses
+
+    from engine import explain as explaining
+
+    config = resolve(overrides)
+    with open_ledger(config) as ledger:
+        found = explaining.drift_of(ledger, explaining.find(ledger, config["stream"]["name"], window))
+    if as_json:
+        click.echo(json.dumps(_finite(dataclasses.asdict(found)), indent=2))
+    else:
+        click.echo("\n".join(explaining.drift_lines(found)))
+
+
+@cli.command()
+@click.option("--reason", required=True, help="What happened, in words; it is the reason of the version that comes of it.")
+@OVERRIDES
+def trigger(reason: str, overrides: tuple[str, ...]) -> None:
+    """Tell of an event that the data cannot know of: the next window retrains, once, whatever the triggers say."""
+    if not reason.strip():
+        raise click.BadParameter("say what happened", param_hint="--reason")
+    config = resolve(overrides)
+    name = config["stream"]["name"]
+    with open_ledger(config) as ledger:
+        ledger.announce(name, reason.strip(), getpass.getuser())
+        held = ledger.held(name)
+    click.echo(f"the next window of {name} retrains" + (f" once the stream goes on; it is held ({held})" if held else ""))
+
+
+@cli.command()
+@click.option("--reason", default="", help="Why, in words; shown by `status`.")
+@OVERRIDES
+def pause(reason: str, overrides: tuple[str, ...]) -> None:
+    """Hold the stream: windows are still checked and scored, nothing is trained or released until `resume`."""
+    config = resolve(overrides)
+    name = config["stream"]["name"]
+    with open_ledger(config) as ledger:
+        if held := ledger.held(name):
+            raise ConfigurationError(f"the stream is held already ({held}); `warmstart resume` lets it go on")
+        ledger.hold(name, f"paused by {getpass.getuser()}" + (f": {reason.strip()}" if reason.strip() else ""))
+    click.echo("the stream is held: `warmstart resume` lets it go on")
+
+
+@cli.command()
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to; without it, NAME.html in the state.")
+@click.option("--last", type=click.IntRange(1), default=400, show_default=True, help="How many of the newest cycles.")
+@OVERRIDES
+def report(output: Path | None, last: int, overrides: tuple[str, ...]) -> None:
+    """Write the stream's history as one HTML file: quality, drift, versions and their reasons, latency, times."""
+    from engine.page import written
+
+    config = resolve(overrides)
+    name = config["stream"]["name"]
+    with open_ledger(config) as ledger:
+        if not ledger.cycles(name, limit=1):
+            raise ConfigurationError(f"stream {name!r} has no history yet: `warmstart run stream={name}` begins one")
+        path = output or state_of(config) / "reports" / f"{name}.html"
+        written.write(ledger, name, Path(config["serving"]["repository"]).absolute(), path, last)
+    click.echo(path)
+
+
+@cli.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would go, and how much it takes.")
+@OVERRIDES
+def gc(dry_run: bool, overrides: tuple[str, ...]) -> None:
+    """Remove what `retention` does not keep. `run` and `update` do the same after every window."""
+    from engine import retention, wiring
+
+    config = resolve(overrides)
+    kept = wiring.build(config["retention"], "retention")
+    with open_ledger(config) as ledger:
+        freed = retention.tidy(kept, place_of(config, ledger), whole=True, dry_run=dry_run)
+    for each in freed:
+        names = ", ".join(each.names[:3]) + (f" to {each.names[-1]}" if len(each.names) > 3 else "")
+        click.echo(f"{each.kind:<10}  {len(each.names):>6,}  {each.bytes:>15,} bytes  {names}")
+    word = "would free" if dry_run else "freed"
+    click.echo(f"{word} {sum(each.bytes for each in freed):,} bytes" if freed else "nothing is too much")
+
+
 # what the verbs share
 
 
@@ -225,6 +324,15 @@ def _waiting(ledger: Ledger, stream: str, number: int | None) -> Cycle:
             f"no version of {stream!r} waits for a person" if number is None else f"version {number} does not wait"
         )
     return waiting[-1]
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN and no infinity: None in their place."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _judged_against(ledger: Ledger, cycle: Cycle) -> int | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from engine.data.table import labels
 from engine.nouns import Breach, Column, Schema, Window
 
 
@@ -18,10 +19,12 @@ class Contract:
 
     min_rows: a window with fewer rows is refused.
     max_missing: largest share of nulls and NaN in a nullable feature, from 0 to 1.
+    constant_target: whether a window may hold one target value alone, as it may where one class is rare.
     """
 
     min_rows: int = 100
     max_missing: float = 0.99
+    constant_target: bool = False
 
     def check(self, window: Window, schema: Schema) -> tuple[Breach, ...]:
         """Every way in which the window breaks the contract; empty when it is good."""
@@ -40,7 +43,7 @@ class Contract:
             )
         for column in (*schema.columns, *schema.watched):
             breaches += self._feature(frame, column)
-        breaches += _target(frame, schema)
+        breaches += _target(frame, schema) or self._variety(frame, schema)
         if schema.time is not None:
             breaches += _time(frame, schema.time)
         return tuple(breaches)
@@ -58,16 +61,28 @@ class Contract:
             return [Breach(column.name, f"{missing} of {frame.height} rows are missing; at most {self.max_missing:.0%} may be")]
         return []
 
+    def _variety(self, frame: pl.DataFrame, schema: Schema) -> list[Breach]:
+        values = frame[schema.target]
+        if self.constant_target or frame.height < 2 or values.n_unique() > 1:
+            return []
+        message = f"the target is {values[0]} in all {frame.height} rows: nothing can be learnt from it"
+        return [Breach(schema.target, f"{message} (`stream.contract.constant_target=true` lets such windows pass)")]
+
 
 def quarantine(window: Window, breaches: tuple[Breach, ...], folder: Path) -> str:
     """Keep the window's file and a report beside it in `folder`; running it again changes nothing. Returns the report's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / f"{window.id}.{window.digest[:12]}{Path(window.uri).suffix}"
-    if not kept.exists() and Path(window.uri).exists():
-        part = kept.with_name(f".{kept.name}")
-        shutil.copyfile(window.uri, part)
+    source = Path(window.uri)
+    partition = "*" in source.name  # all the files of a folder
+    kept = folder / f"{window.id}.{window.digest[:12]}{'' if partition else source.suffix}"
+    part = kept.with_name(f".{kept.name}")
+    if not kept.exists() and partition and source.parent.exists():
+        shutil.copytree(source.parent, part, dirs_exist_ok=True)
         part.replace(kept)
-    report = kept.with_suffix(".json")
+    elif not kept.exists() and source.exists():
+        shutil.copyfile(source, part)
+        part.replace(kept)
+    report = folder / f"{window.id}.{window.digest[:12]}.json"
     part = report.with_name(f".{report.name}")
     part.write_text(json.dumps({"window": asdict(window), "breaches": [asdict(b) for b in breaches]}, indent=2))
     part.replace(report)
@@ -79,6 +94,10 @@ def _fits(dtype: pl.DataType, column: Column) -> bool:
         return dtype.is_numeric()
     if column.kind == "boolean":
         return dtype == pl.Boolean
+    return _is_text(dtype)
+
+
+def _is_text(dtype: pl.DataType) -> bool:
     return dtype in (pl.String, pl.Categorical, pl.Enum) or isinstance(dtype, pl.Enum)
 
 
@@ -96,8 +115,29 @@ def _target(frame: pl.DataFrame, schema: Schema) -> list[Breach]:
             return [Breach(schema.target, f"the target holds {values.dtype}, expected numbers")]
         bad = frame.height - int(values.cast(pl.Float64).is_finite().sum() or 0)
     else:
+        if not (values.dtype.is_numeric() or values.dtype == pl.Boolean or _is_text(values.dtype)):
+            return [Breach(schema.target, f"the target holds {values.dtype}, expected classes")]
+        values = labels(values)
         bad = values.null_count()
-    return [Breach(schema.target, f"the target is null, NaN or infinite in {bad} of {frame.height} rows")] if bad else []
+    if bad:
+        return [Breach(schema.target, f"the target is null, NaN or infinite in {bad} of {frame.height} rows")]
+    return [] if schema.task == "regression" else _classes(values, schema)
+
+
+def _classes(values: pl.Series, schema: Schema) -> list[Breach]:
+    known = schema.classes or ("0", "1", "false", "true")
+    strange = values.filter(~values.is_in(known))
+    if strange.is_empty():
+        return []
+    words = ", ".join(repr(word) for word in strange.unique(maintain_order=True).head(3))
+    named = f"the classes {', '.join(known)}" if schema.classes else "0 and 1, or false and true"
+    return [
+        Breach(
+            schema.target,
+            f"{len(strange)} of {len(values)} rows hold {words}, which is none of {named}: correct them; a stream's classes "
+            "(`stream.classes`) are fixed when it begins, so a truly new class needs a stream of another name",
+        )
+    ]
 
 
 def _time(frame: pl.DataFrame, name: str) -> list[Breach]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from engine.gate import amount
 from engine.ledger import Cycle, Ledger, Step, decode
 from engine.nouns import (
     Breach,
@@ -79,6 +80,16 @@ def story(ledger: Ledger, cycle: Cycle) -> Iterator[Section]:
     yield "parents", list(_parents(ledger, cycle))
 
 
+def drift_of(ledger: Ledger, cycle: Cycle) -> DriftReport:
+    """How far a window was from what its champion was trained on. Raises NothingToExplain when it was not compared."""
+    step = ledger.step(cycle.id, "drift")
+    if step is None:
+        why = f"it is {cycle.outcome}: {cycle.reason}" if cycle.outcome else "its work is unfinished"
+        raise NothingToExplain(f"window {cycle.window.id} was not compared with any champion; {why}")
+    report: DriftReport = decode(DriftReport, step.result)
+    return report
+
+
 def drift_lines(report: DriftReport) -> list[str]:
     """Every column, the furthest from its limit first."""
     head = f"against version {report.version}'s training data: {report.rows_current:,} rows against {report.rows_reference:,}"
@@ -120,7 +131,7 @@ def _card(card: Scorecard) -> list[str]:
     lines = [f"challenger on {card.rows:,} rows: {_metrics(card.challenger.metrics)}"]
     if card.champion and card.gain is not None and card.low is not None:
         lines.append(f"version {card.champion_version} on the same rows: {_metrics(card.champion.metrics)}")
-        lines.append(f"gain in {card.metric} {card.gain:+.1%}, surely at least {card.low:+.1%}")
+        lines.append(f"gain in {card.metric} {amount(card.metric, card.gain)}, surely at least {amount(card.metric, card.low)}")
     return lines
 
 

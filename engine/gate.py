@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engine import evaluate
 from engine.nouns import Rule, Scorecard, Verdict
 
 
@@ -29,16 +30,17 @@ class Served:
 class Gate:
     """The limits a challenger must keep.
 
-    metric: what is compared.
-    margin: the lower confidence bound of its relative gain over the champion must be at least this; -0.01 lets a challenger pass
-        that is surely not more than 1% worse.
+    metric: what is compared; `auto` is rmse for a regression and log_loss for a classification.
+    margin: the lower confidence bound of its gain over the champion must be at least this; -0.01 lets a challenger pass that is
+        surely not more than 1% worse. Of rmse, mae and log_loss that is a share, of every other metric (accuracy, auroc, r2, …)
+        it is points: 0.01 asks for an accuracy of .91 after .90.
     confidence: of that one-sided bound.
     min_rows: fewest judge rows to decide on.
     max_difference: largest deviation of served answers from the checkpoint's, relative to their spread.
     max_latency_ratio: largest median latency relative to the champion's.
     """
 
-    metric: str = "rmse"
+    metric: str = "auto"
     margin: float = 0.0
     confidence: float = 0.9
     min_rows: int = 200
@@ -61,15 +63,15 @@ class Gate:
         return Rule("rows", passed, card.rows, self.min_rows, message)
 
     def _quality(self, card: Scorecard) -> Rule:
-        mine = card.challenger.metrics[self.metric]
+        name, mine = card.metric, card.challenger.metrics[card.metric]
         if card.champion is None or card.gain is None or card.low is None:
-            return Rule("quality", mine == mine, mine, None, f"{self.metric} {mine:.4g}, no champion to beat")
-        theirs = card.champion.metrics[self.metric]
+            return Rule("quality", mine == mine, mine, None, f"{name} {mine:.4g}, no champion to beat")
+        theirs = card.champion.metrics[name]
         passed = card.low >= self.margin
         word = "beats" if passed else "does not beat"
         message = (
-            f"{self.metric} {mine:.4g} {word} version {card.champion_version}'s {theirs:.4g} "
-            f"(gain {card.gain:+.1%}, surely at least {card.low:+.1%}, {self.margin:+.1%} needed)"
+            f"{name} {mine:.4g} {word} version {card.champion_version}'s {theirs:.4g} "
+            f"(gain {amount(name, card.gain)}, surely at least {amount(name, card.low)}, {amount(name, self.margin)} needed)"
         )
         return Rule("quality", passed, card.low, self.margin, message)
 
@@ -87,3 +89,12 @@ class Gate:
             return Rule("latency", True, None, self.max_latency_ratio, "no champion to compare latency with")
         message = f"median latency is {ratio:.2f}× the champion's, {self.max_latency_ratio:.2f}× allowed"
         return Rule("latency", ratio <= self.max_latency_ratio, ratio, self.max_latency_ratio, message)
+
+
+def amount(metric: str, gain: float) -> str:
+    """A gain in the metric's own way: a share of a loss, points of anything else.
+
+    >>> amount("rmse", 0.031), amount("accuracy", 0.031)
+    ('+3.1%', '+3.1 points')
+    """
+    return f"{gain:+.1%}" if evaluate.named(metric).relative else f"{100 * gain:+.1f} points"

@@ -12,7 +12,7 @@ import json
 import socket
 import time
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from engine.nouns import Closing, Outcome, Window
 P = ParamSpec("P")
 T = TypeVar("T")
 
-LAYOUT = 1  # of the tables below; a database written by another layout is refused, not guessed at
+LAYOUT = 2  # of the tables below; a database written by another layout is refused, not guessed at
 SEQUENCE = 1  # of the steps in cycle.py; work begun by another sequence is set aside and tried again from the start
 
 metadata = sa.MetaData()
@@ -76,6 +76,16 @@ releases = sa.Table(
     sa.Column("state", sa.String(20), nullable=False),
     sa.Column("asked", sa.Float, nullable=False),
     sa.Column("done", sa.Float),
+)
+events = sa.Table(
+    "event",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("stream", sa.String(200), nullable=False, index=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("who", sa.String(200), nullable=False),
+    sa.Column("asked", sa.Float, nullable=False),
+    sa.Column("cycle", sa.String(400)),
 )
 
 LAYOUT_LOCK = 0x7761726D7374  # of PostgreSQL, while tables are created
@@ -132,6 +142,16 @@ class ReleaseRow:
     state: str
     asked: float
     done: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened outside of the data: the next window retrains because of it, once."""
+
+    id: int
+    reason: str
+    who: str
+    asked: float
 
 
 class Ledger:
@@ -252,6 +272,13 @@ class Ledger:
         with self.engine.connect() as tx:
             return [_cycle(row) for row in tx.execute(query).mappings()]
 
+    def unsettled(self, stream: str) -> list[Cycle]:
+        """The cycles without an Outcome and those that wait for a person, in the order they were opened."""
+        settled = sa.and_(cycles.c.closed.is_not(None), cycles.c.outcome != Outcome.WAITING.value)
+        query = sa.select(cycles).where(cycles.c.stream == stream, ~settled).order_by(cycles.c.opened, cycles.c.id)
+        with self.engine.connect() as tx:
+            return [_cycle(row) for row in tx.execute(query).mappings()]
+
     def counts(self, stream: str) -> dict[str, int]:
         """Outcome → how many cycles of the stream ended so."""
         query = sa.select(cycles.c.outcome, sa.func.count()).where(cycles.c.stream == stream).group_by(cycles.c.outcome)
@@ -299,6 +326,34 @@ class Ledger:
             tx.execute(steps.insert().values(cycle=cycle.id, name=name, result=encode(result), started=started, finished=now))
             if isinstance(result, Closing):
                 self._close(tx, cycle.id, result, now)
+
+    def forget(
+        self, stream: str, keep: int, lasting: Sequence[str], needed: Collection[str], most: int | None, dry_run: bool
+    ) -> tuple[tuple[str, ...], int]:
+        """Remove the steps of settled cycles but for the `lasting` ones, the newest `keep` cycles and the `needed` ones.
+
+        Looks at the `most` newest of the older cycles (None: all). Returns the windows whose steps went, and how many bytes.
+        """
+        old = (
+            sa.select(cycles.c.id, cycles.c.window_id, cycles.c.closed, cycles.c.outcome)
+            .where(cycles.c.stream == stream)
+            .order_by(cycles.c.opened.desc(), cycles.c.id.desc())
+            .offset(keep)
+            .limit(most)
+        )
+        names, size = [], 0
+        with self._fenced(stream) as tx:
+            rows = [row for row in tx.execute(old) if row.closed and row.outcome != Outcome.WAITING and row.id not in needed]
+            for start in range(0, len(rows), 500):
+                windows = {row.id: row.window_id for row in rows[start : start + 500]}
+                which = sa.and_(steps.c.cycle.in_(list(windows)), steps.c.name.not_in(lasting))
+                length = sa.func.sum(sa.func.length(steps.c.result))
+                found = tx.execute(sa.select(steps.c.cycle, length).where(which).group_by(steps.c.cycle)).all()
+                names += [windows[cycle] for cycle, _ in found]
+                size += sum(int(bytes_) for _, bytes_ in found)
+                if found and not dry_run:
+                    tx.execute(steps.delete().where(which))
+        return tuple(names), size
 
     def settle(self, cycle: str, closing: Closing) -> None:
         """Turn a waiting cycle into what a person decided."""
@@ -349,6 +404,38 @@ class Ledger:
     def _ensure_stream(tx: sa.Connection, stream: str) -> None:
         if tx.execute(sa.select(streams.c.name).where(streams.c.name == stream)).scalar_one_or_none() is None:
             tx.execute(streams.insert().values(name=stream, fence=0))
+
+    # what happened outside of the data
+
+    def announce(self, stream: str, reason: str, who: str) -> None:
+        """Write down an event: the next window that is decided about retrains because of it."""
+        with self.engine.begin() as tx:
+            self._ensure_stream(tx, stream)
+            tx.execute(events.insert().values(stream=stream, reason=reason, who=who, asked=time.time()))
+
+    def announced(self, stream: str) -> list[Event]:
+        """The events that no decision has used yet, oldest first."""
+        with self.engine.connect() as tx:
+            return self._announced(tx, stream)
+
+    def use(self, cycle: Cycle) -> list[Event]:
+        """Give the unused events to this cycle's decision, and return those that it has.
+
+        An event is used once the cycle that it was given to has recorded its step `decide`. Until then it can be given again: to
+        the same cycle when it is killed in between, to the next attempt when that one never gets so far.
+        """
+        if not self.announced(cycle.window.stream):
+            return []
+        with self._fenced(cycle.window.stream) as tx:
+            found = self._announced(tx, cycle.window.stream)
+            tx.execute(events.update().where(events.c.id.in_([event.id for event in found])).values(cycle=cycle.id))
+        return found
+
+    @staticmethod
+    def _announced(tx: sa.Connection, stream: str) -> list[Event]:
+        decided = sa.exists().where(steps.c.cycle == events.c.cycle, steps.c.name == "decide")
+        query = sa.select(events).where(events.c.stream == stream, ~decided).order_by(events.c.id)
+        return [Event(row["id"], row["reason"], row["who"], row["asked"]) for row in tx.execute(query).mappings()]
 
     # holds and releases
 

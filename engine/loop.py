@@ -41,7 +41,7 @@ class Loop:
     """One stream's windows and how to carry them.
 
     `wire` makes the stream at work on a cycle from a recorded configuration; `reconnect` is called after an outage, before the
-    next try; `retries` are the waits in seconds.
+    next try; `retries` are the waits in seconds; `tidy` is called after every window that ended.
     """
 
     stream: str
@@ -53,6 +53,7 @@ class Loop:
     reconnect: Callable[[], None]
     retries: Sequence[float]
     listener: Listener
+    tidy: Callable[[], object] = lambda: None
     _closed: set[str] = field(default_factory=set)
 
     def pending(self) -> list[Window]:
@@ -87,5 +88,6 @@ class Loop:
             else:
                 self._closed.add(window.digest)
                 self.listener.closed(window, closing, time.monotonic() - started)
+                self.tidy()
                 return closing
         raise AssertionError("unreachable: the last wait is None")

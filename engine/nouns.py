@@ -38,7 +38,9 @@ class Column:
 class Schema:
     """What a window's table must hold: the features, the target, and the column that orders rows in time.
 
-    `watched` columns are no features: their drift is measured and may trigger, the model never sees them.
+    `watched` columns are no features: their drift is measured and may trigger, the model never sees them. `classes` are the
+    labels of a classification as text, fixed for the stream's life, in the order in which the model answers; of two the second is
+    the positive one. A binary task without them has the targets 0 and 1, or false and true.
     """
 
     columns: tuple[Column, ...]
@@ -46,6 +48,7 @@ class Schema:
     task: Task = "regression"
     time: str | None = None
     watched: tuple[Column, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from engine.ledger import Ledger
     from engine.loop import Loop
     from engine.releases import Releases
+    from engine.retention import Place
     from engine.stream import Outside
     from serving.server import EmbeddedServer
 
@@ -33,13 +34,14 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
     Raises Busy when another process works on the stream.
     """
     _import_early()
-    from engine import wiring
+    from engine import retention, wiring
     from engine.display import Display
     from engine.locks import Locks
     from engine.loop import Loop
     from engine.stream import Stream
 
     parts = wiring.parts(config)
+    kept = wiring.build(config["retention"], "retention")
     display = Display()
     with open_ledger(config) as ledger, Locks(ledger, state_of(config) / "locks").cycle(parts.name, verb):
         jobs = wiring.build(config["platform"]["jobs"], "platform.jobs")
@@ -51,6 +53,12 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
                 _let_go(*(outside.releases for outside in world))
                 world[:] = [wiring.outside(config, _releases(config, ledger, addresses()), jobs)]
                 world[0].deployment.restore(parts.name)
+
+            def tidy() -> None:
+                try:
+                    retention.tidy(kept, place_of(config, ledger))
+                except OSError as error:  # the stream works on though its past stays too long
+                    display.say(f"could not tidy up: {error}; `warmstart gc` tries again", "yellow")
 
             connect()
             if recovered := world[0].releases.recover():
@@ -65,6 +73,7 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
                 reconnect=connect,
                 retries=config["platform"]["retries"],
                 listener=display,
+                tidy=tidy,
             )
             try:
                 yield loop, display
@@ -72,6 +81,17 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
                 display.close()
                 jobs.close()
                 _let_go(*(outside.releases for outside in world))
+
+
+def place_of(config: Configuration, ledger: Ledger) -> Place:
+    """Where the stream keeps what retention looks at."""
+    from engine.locks import Locks
+    from engine.retention import Place
+    from serving.repository import Repository
+
+    state = state_of(config)
+    repository = Repository(Path(config["serving"]["repository"]).absolute())
+    return Place(config["stream"]["name"], ledger, Locks(ledger, state / "locks"), state, repository)
 
 
 @contextlib.contextmanager

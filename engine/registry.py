@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -187,7 +188,8 @@ class Registry:
 
         run = self._run(cycle_id, window)
         now = int(time.time() * 1000)
-        finite = {name: value for name, value in metrics.items() if abs(value) < float("inf")}
+        # MLflow is particular about names, and a column may be called anything.
+        finite = {re.sub(r"[^\w\-. :/]", "_", name)[:250]: value for name, value in metrics.items() if abs(value) < float("inf")}
         self._client.log_batch(
             run,
             metrics=[Metric(name, value, now, 0) for name, value in finite.items()],

@@ -89,6 +89,12 @@ class Releases:
             if target not in self._released():
                 versions = ", ".join(map(str, self._released()))
                 raise CannotRelease(f"version {target} was never released; these were: {versions}")
+            kept = self.deployment.repository.versions(self.stream)
+            if target not in kept:
+                raise CannotRelease(
+                    f"version {target} is not in the model repository any more (`retention.releases`); "
+                    f"these are: {', '.join(str(v) for v in self._released() if v in kept)}"
+                )
             hold = f"rolled back from version {live} to {target} by {who}; `warmstart resume` lets it go on"
             done = self._perform(self.ledger.intend(self.stream, target, live, "rollback", None, hold))
             if done.state == "failed":

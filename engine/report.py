@@ -20,6 +20,7 @@ def stream_status(ledger: Ledger, stream: str, last: int = 5) -> dict[str, Any]:
         "live": releases[-1].version if releases else None,
         "since": releases[-1].done if releases else None,
         "held": ledger.held(stream),
+        "events": [event.reason for event in ledger.announced(stream)],
         "counts": ledger.counts(stream),
         "waiting": [c.version for c in cycles if c.outcome == Outcome.WAITING],
         "unfinished": [c.window.id for c in cycles if c.closed is None],
@@ -57,6 +58,8 @@ def print_status(streams: list[dict[str, Any]], server: dict[str, Any] | None) -
         console.print(Text.assemble((found["stream"], "bold"), f": {live}; {counts}"))
         if found["held"]:
             console.print(Text(f"  held: {found['held']}", "bold magenta"))
+        for reason in found["events"]:
+            console.print(Text(f"  the next window retrains: {reason}", "bold cyan"))
         for version in found["waiting"]:
             console.print(Text(f"  version {version} waits: `warmstart approve` or `warmstart reject`", "bold magenta"))
         for line in found["last"]:

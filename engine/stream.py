@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import json
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from engine import contract, drift, evaluate, profile
 from engine.contract import Contract
 from engine.data import table
 from engine.drift import DriftLimits
-from engine.gate import Gate, Served
+from engine.gate import Gate, Served, amount
 from engine.jobs import Jobs
 from engine.ledger import Cycle, Ledger, closed_as
 from engine.nouns import (
@@ -117,25 +118,28 @@ class Stream:
             answer = self.outside.deployment.endpoints[0].infer(self.parts.name, table.inputs(frame, self.parts.schema))
         except Refused as error:  # the live version does not answer: an outage, whatever the server calls it
             raise Unreachable(str(error)) from error
-        said = answer.outputs[self.parts.schema.target].astype(np.float64).reshape(-1)
+        said = evaluate.answers(answer.outputs[self.parts.schema.target])
         path = self._file("answers", f"{window.id}.{window.digest[:12]}.npy")
         part = path.with_name(f".{path.name}")
         with part.open("wb") as file:
             np.save(file, said)
         part.replace(path)
         truth = table.target(frame, self.parts.schema).reshape(-1)
-        return LiveScore(answer.version, evaluate.score(truth, said), str(path))
+        return LiveScore(answer.version, evaluate.score(truth, said, self.parts.schema.task), str(path))
 
     # whether to retrain
 
     def begin(self) -> Decision:
-        """The first window trains the first champion."""
+        """The first window trains the first champion, whatever else was asked for until now."""
+        self.outside.ledger.use(self.cycle)
         return Decision(True, "first", "there is no champion yet")
 
     def decide(self, window: Window, champion: Champion, report: DriftReport, live: LiveScore, latest: bool) -> Decision:
-        """Ask the trigger; of a backlog only the latest window retrains, and for all of them."""
+        """An event retrains; else ask the trigger. Of a backlog only the latest window retrains, and for all of them."""
         if held := self.outside.ledger.held(self.parts.name):
             return Decision(False, "none", f"the stream is held ({held})")
+        if (latest or self.parts.catch_up == "each") and (events := self.outside.ledger.use(self.cycle)):
+            return Decision(True, "event", "; ".join(f"{event.reason} (said by {event.who})" for event in events))
         fresh = self._fresh(window, champion)
         trained = self.outside.ledger.cycle(champion.cycle_id)
         since = trained.window.end if trained else None
@@ -186,7 +190,8 @@ class Stream:
         mine = evaluate.predict(Path(challenger.folder) / "model.onnx", arrays, schema.target)
         theirs = evaluate.predict(Path(rival.folder) / "model.onnx", arrays, schema.target) if rival else None
         version = rival.version if rival else None
-        return evaluate.compare(gate.metric, truth, mine, theirs, version, gate.confidence, seed=self.parts.seed)
+        metric = evaluate.chosen(gate.metric, schema.task)
+        return evaluate.compare(metric, truth, mine, theirs, version, gate.confidence, seed=self.parts.seed, task=schema.task)
 
     def register(self, window: Window, challenger: Training, champion: Champion | None, card: Scorecard, quality: Verdict) -> int:
         """Register the challenger in MLflow as a candidate, with the Profile of what it was trained on."""
@@ -214,7 +219,9 @@ class Stream:
     def _model_config(self) -> ModelConfig:
         specs = [*table.signature(self.parts.schema), table.output(self.parts.schema)]
         tensors = [Tensor(s.name, s.datatype, (s.width,)) for s in specs]
-        return ModelConfig(self.parts.name, tuple(tensors[:-1]), (tensors[-1],), self.parts.max_batch_size)
+        classes = self.parts.schema.classes
+        parameters = {"classes": json.dumps(classes, ensure_ascii=False)} if classes else {}
+        return ModelConfig(self.parts.name, tuple(tensors[:-1]), (tensors[-1],), self.parts.max_batch_size, parameters=parameters)
 
     def release(self, version: int, rival: Champion | None) -> Release:
         """Make the version live, if the champion is still the one that it was judged against."""
@@ -256,7 +263,7 @@ class Stream:
             return self._close(Closing(Outcome.REJECTED, done.reason, done.version))
         self._supersede(done.version)
         mine = card.challenger.metrics[card.metric]
-        gain = f" ({card.gain:+.1%} on the judge slice)" if card.gain is not None else ""
+        gain = f" ({amount(card.metric, card.gain)} on the judge slice)" if card.gain is not None else ""
         return self._close(Closing(Outcome.PROMOTED, f"{decision.reason} → {card.metric} {mine:.4g}{gain}", done.version))
 
     def _supersede(self, version: int) -> None:
@@ -329,7 +336,9 @@ def _story(ledger: Ledger, cycle: Cycle) -> tuple[dict[str, float], dict[str, st
     read(
         "drift",
         DriftReport,
-        lambda r: metrics.update({f"drift/{c.column}": c.effect for c in r.columns} | {"drift/columns": len(r.drifted)}),
+        lambda r: metrics.update(
+            {f"drift/{c.column.replace('/', '_')}": c.effect for c in r.columns} | {"drift/columns": len(r.drifted)}
+        ),
     )
     read("decide", Decision, lambda d: tags.update({"cause": d.cause, "decision": d.reason}))
     for turn in itertools.takewhile(lambda t: f"judge.{t}" in found, itertools.count(1)):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from engine.evaluate import NAMES, named
 from engine.nouns import Cause, Decision, DriftReport, LiveScore
 
 
@@ -52,23 +53,28 @@ class Drift:
 
 @dataclass(frozen=True)
 class Degradation:
-    """Fires when the live metric is worse than the champion's own baseline by more than `tolerance` (0.1 is 10%)."""
+    """Fires when the live metric is worse than the champion's own baseline by more than `tolerance`.
 
-    metric: str = "rmse"
+    0.1 is a loss (rmse, mae, log_loss) 10% larger, or ten points less of any other metric (an accuracy of .80 after .90). `auto`
+    is rmse for a regression and log_loss for a classification.
+    """
+
+    metric: str = "auto"
     tolerance: float = 0.1
 
     def decide(self, evidence: Evidence) -> Decision:
         """Compare the live metric with the baseline."""
-        live = evidence.live.score.metrics[self.metric]
-        baseline = evidence.baseline.get(self.metric)
+        metrics = evidence.live.score.metrics
+        name = next(first for first, *_ in NAMES.values() if first in metrics) if self.metric == "auto" else self.metric
+        live, baseline = metrics[name], evidence.baseline.get(name)
         if baseline is None:
-            return _keep(f"no baseline {self.metric}")
-        limit = baseline * (1 + self.tolerance)
-        if live > limit:
-            return Decision(
-                True, "degradation", f"live {self.metric} {live:.4g} > {limit:.4g} ({baseline:.4g} when it was judged)"
-            )
-        return _keep(f"live {self.metric} {live:.4g} within {limit:.4g}")
+            return _keep(f"no baseline {name}")
+        metric = named(name)
+        limit = metric.worse(baseline, self.tolerance)
+        if (live < limit) if metric.higher else (live > limit):
+            sign = "<" if metric.higher else ">"
+            return Decision(True, "degradation", f"live {name} {live:.4g} {sign} {limit:.4g} ({baseline:.4g} when it was judged)")
+        return _keep(f"live {name} {live:.4g} within {limit:.4g}")
 
 
 @dataclass(frozen=True)

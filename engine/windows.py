@@ -6,7 +6,7 @@ import hashlib
 import re
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -28,11 +28,12 @@ class Source(Protocol):
 
 
 class ParquetFolder:
-    """Each Parquet file in a folder is one window; `part-2` comes before `part-10`.
+    """Each Parquet file in a folder is one window, or each partition `day=2024-01-01/`; `part-2` comes before `part-10`.
 
     Names that begin with "." or "_" are somebody's work in progress and are passed over. A file is finished when its footer can
     be read (Parquet writes it last). One that still cannot be read `settle` seconds after its last change is listed with zero
-    rows, for the contract to quarantine.
+    rows, for the contract to quarantine. A partition is all the files in it, and may lie in another: it is finished
+    when it holds a file `_SUCCESS`, or when nothing in it changed for `settle` seconds.
     """
 
     def __init__(self, folder: str, pattern: str = "*.parquet", settle: float = 60.0):
@@ -44,13 +45,42 @@ class ParquetFolder:
     def list(self, stream: str, time_column: str | None) -> list[Window]:
         """Every finished window, oldest first. Raises SourceError when the folder cannot be read."""
         try:
-            paths = [p for p in self.folder.glob(self.pattern) if not p.name.startswith((".", "_")) and p.is_file()]
+            paths = [*self._files(self.folder), *self._partitions(self.folder)]
         except OSError as error:
             raise SourceError(f"the window folder {self.folder} cannot be read: {error.strerror or error}") from error
         if not self.folder.is_dir():
             raise SourceError(f"the window folder {self.folder} does not exist: create it, or set `stream.source.folder`")
-        windows = (self._window(path, stream, time_column) for path in sorted(paths, key=natural_order))
-        return [window for window in windows if window]
+        found = []
+        for path in sorted(paths, key=lambda p: natural_order(p.relative_to(self.folder))):
+            window = self._partition(path, stream, time_column) if path.is_dir() else self._window(path, stream, time_column)
+            if window:
+                found.append(window)
+        return found
+
+    def _files(self, folder: Path) -> Sequence[Path]:
+        return [p for p in folder.glob(self.pattern) if not p.name.startswith((".", "_")) and p.is_file()]
+
+    def _partitions(self, folder: Path) -> Sequence[Path]:
+        inside = [path for path in folder.glob("*=*") if path.is_dir()]
+        return [path for path in inside if self._files(path)] + [deep for path in inside for deep in self._partitions(path)]
+
+    def _partition(self, folder: Path, stream: str, time_column: str | None) -> Window | None:
+        try:
+            files = sorted(self._files(folder), key=natural_order)
+            newest = max(path.stat().st_mtime for path in files)
+        except FileNotFoundError:
+            return None
+        if not (folder / "_SUCCESS").exists() and time.time() - newest < self.settle:
+            return None
+        parts = [part for path in files if (part := self._window(path, stream, time_column))]
+        if len(parts) < len(files):
+            return None
+        digest = hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest()
+        rows = sum(part.rows for part in parts) if all(part.rows for part in parts) else 0
+        spans = [(part.start, part.end) for part in parts if part.start is not None and part.end is not None]
+        start, end = (min(s for s, _ in spans), max(e for _, e in spans)) if spans else (None, None)
+        name = ",".join(folder.relative_to(self.folder).parts)
+        return Window(stream, name, str(folder.resolve() / self.pattern), digest, rows, start, end)
 
     def _window(self, path: Path, stream: str, time_column: str | None) -> Window | None:
         try:
@@ -69,13 +99,14 @@ class ParquetFolder:
             return Window(stream, path.stem, str(path.resolve()), digest_of(path), 0)
 
 
-def natural_order(path: Path) -> tuple[list[Any], str]:
+def natural_order(path: PurePath) -> tuple[list[Any], str]:
     """Sort key in which runs of digits count as numbers.
 
     >>> [p.name for p in sorted(map(Path, ["part-10", "part-2"]), key=natural_order)]
     ['part-2', 'part-10']
     """
-    return [(int(run), "") if run.isdigit() else (-1, run) for run in re.split(r"(\d+)", path.name)], path.name
+    text = str(path)
+    return [(int(run), "") if run.isdigit() else (-1, run) for run in re.split(r"(\d+)", text)], text
 
 
 def digest_of(path: Path) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from engine.configuration import ConfigurationError, unknown
+from engine.evaluate import NAMES
 from engine.jobs import Jobs
 from engine.nouns import Column, Kind, Schema, Task
 from engine.releases import Releases
@@ -16,9 +17,12 @@ from engine.stream import Outside, Parts
 def parts(config: Mapping[str, Any]) -> Parts:
     """The stream that a resolved configuration describes. Raises ConfigurationError naming the setting that is wrong."""
     stream = config["stream"]
+    found = schema(stream)
+    for where in ("gate", "trigger"):
+        _metric_of(config[where], where, found.task)
     return Parts(
         name=stream["name"],
-        schema=schema(stream),
+        schema=found,
         contract=build(stream["contract"], "stream.contract"),
         drift=build(stream["drift"], "stream.drift"),
         trigger=build(config["trigger"], "trigger"),
@@ -39,7 +43,29 @@ def schema(stream: Mapping[str, Any]) -> Schema:
     if stream["task"] not in get_args(Task):
         raise ConfigurationError(unknown("task", stream["task"], get_args(Task)))
     columns, watched = _columns(stream, "columns"), _columns(stream, "watch")
-    return Schema(columns, stream["target"], stream["task"], stream["time"], watched)
+    classes = tuple(_label(value) for value in stream.get("classes", ()))
+    if stream["task"] == "regression" and classes:
+        raise ConfigurationError("stream.classes: a regression has none; say `task: binary` or `task: multiclass`")
+    if stream["task"] == "multiclass" and len(set(classes)) < 2:
+        raise ConfigurationError("stream.classes: a multiclass task needs its classes, two at least: `classes: [a, b, c]`")
+    if len(classes) != len(set(classes)) or (stream["task"] == "binary" and len(classes) not in (0, 2)):
+        raise ConfigurationError(f"stream.classes: {', '.join(classes)}: each once, and of a binary task exactly two")
+    return Schema(columns, stream["target"], stream["task"], stream["time"], watched, classes)
+
+
+def _label(value: object) -> str:
+    """A class as text, as `engine.data.table.labels` writes it; YAML reads an unquoted `yes` as true."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _metric_of(node: Any, where: str, task: Task) -> None:
+    """Complain about a metric that the task does not have, in a gate or in any part of a trigger."""
+    if isinstance(node, Mapping):
+        name = node.get("metric", "auto")
+        if name not in ("auto", *NAMES[task]):
+            raise ConfigurationError(unknown(f"metric of a {task} task", name, NAMES[task]) + f" (`{where}.metric`)")
+    for part in node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ():
+        _metric_of(part, where, task)
 
 
 def _columns(stream: Mapping[str, Any], setting: str) -> tuple[Column, ...]:

@@ -22,7 +22,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -202,21 +202,29 @@ class Repository:
         _sync(rejected.parent)
         return rejected
 
-    def prune(self, name: str, keep: int) -> tuple[int, ...]:
-        """Delete all but the `keep` newest accepted versions and all but the `keep` newest rejected ones.
+    def surplus(self, name: str, keep: int, spare: Collection[int] = ()) -> tuple[Path, ...]:
+        """The folders of all but the `keep` newest accepted versions and all but the `keep` newest rejected ones.
+
+        A selected version is never among them, nor one to `spare`.
+        """
+        needed = {*self.selected(name), *spare}
+        old = [str(v) for v in self.versions(name)[: -keep or None] if v not in needed]
+        rejected = self._numbered(name, re.compile(r"\.rejected-(\d+)"))[: -keep or None]
+        return tuple(self._model(name) / folder for folder in [*old, *(f".rejected-{v}" for v in rejected)])
+
+    def prune(self, name: str, keep: int, spare: Collection[int] = ()) -> tuple[int, ...]:
+        """Delete the `surplus`.
 
         Returns:
-            The accepted versions that were deleted. A selected version never is.
+            The accepted versions that were deleted.
         """
-        selected = self.selected(name)
-        old = [v for v in self.versions(name)[: -keep or None] if v not in selected]
-        rejected = self._numbered(name, re.compile(r"\.rejected-(\d+)"))[: -keep or None]
-        for folder in [str(v) for v in old] + [f".rejected-{v}" for v in rejected]:
+        folders = self.surplus(name, keep, spare)
+        for folder in folders:
             # Renamed first: a half-deleted folder must not keep a number that can be selected.
-            gone = self._model(name) / f".writing-{folder.removeprefix('.')}"
-            (self._model(name) / folder).rename(gone)
+            gone = self._model(name) / f".writing-{folder.name.removeprefix('.')}"
+            folder.rename(gone)
             shutil.rmtree(gone)
-        return tuple(old)
+        return tuple(int(folder.name) for folder in folders if folder.name.isdigit())
 
     def _model(self, name: str) -> Path:
         return self.root / name

@@ -66,8 +66,12 @@ def signature(schema: Schema) -> tuple[TensorSpec, ...]:
 
 
 def output(schema: Schema) -> TensorSpec:
-    """The model's one output, named as the target: the predicted value, or the probability of the positive class."""
-    return TensorSpec(schema.target, "FP32")
+    """The model's one output, named as the target.
+
+    The predicted value; of a binary task the probability of the positive class; of a multiclass task one probability a class, in
+    the order of `classes`.
+    """
+    return TensorSpec(schema.target, "FP32", len(schema.classes) if schema.task == "multiclass" else 1)
 
 
 def inputs(frame: pl.DataFrame, schema: Schema) -> Arrays:
@@ -115,13 +119,19 @@ def _floats(series: pl.Series) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def target(frame: pl.DataFrame, schema: Schema) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The target as float64 `[rows, 1]`; for a binary task 0 or 1.
+    """The target as float64 `[rows, 1]`; of a classification the place of its class in `classes`, from 0.
 
     Raises:
-        ValueError: a target is missing or infinite, or no 0 or 1 in a binary task.
+        ValueError: a target is missing or infinite, or is none of the classes.
     """
     if schema.target not in frame.columns:
         raise ValueError(f"the table lacks the target {schema.target}; it has {', '.join(frame.columns)}")
+    if schema.classes:
+        places = {label: float(place) for place, label in enumerate(schema.classes)}
+        found = labels(frame[schema.target]).replace_strict(places, default=None, return_dtype=pl.Float64)
+        if unknown := found.null_count():
+            raise ValueError(f"the target {schema.target} is none of the classes {', '.join(schema.classes)} in {unknown} rows")
+        return found.to_numpy(writable=True)[:, None]
     values = _floats(frame[schema.target])
     bad = int((~np.isfinite(values)).sum())
     if bad:
@@ -129,6 +139,20 @@ def target(frame: pl.DataFrame, schema: Schema) -> np.ndarray[Any, np.dtype[np.f
     if schema.task == "binary" and not np.isin(values, (0.0, 1.0)).all():
         raise ValueError(f"the target {schema.target} of a binary task must be 0 or 1 (or false or true)")
     return values[:, None]
+
+
+def labels(values: pl.Series) -> pl.Series:
+    """Classes as text, whatever they are stored as: `1`, `1.0` and "1" are the same class; null and NaN are null.
+
+    >>> labels(pl.Series([1.0, None, 2.5])).to_list(), labels(pl.Series([True, False])).to_list()
+    (['1', None, '2.5'], ['true', 'false'])
+    """
+    if values.dtype.is_float():
+        values = values.fill_nan(None)
+        if bool((values.drop_nulls() % 1 == 0).all()):
+            return values.cast(pl.Int64, strict=False).cast(pl.String)
+        return values.cast(pl.String).str.strip_suffix(".0")
+    return values.cast(pl.String)
 
 
 def read(windows: Window | Iterable[Window], schema: Schema, columns: Sequence[str] | None = None) -> pl.DataFrame:

@@ -21,7 +21,7 @@ import torch
 from engine.data.table import Arrays
 
 Batch = tuple[tuple[torch.Tensor, ...], torch.Tensor]
-"""The inputs of `forward`, and the target float64 `[rows, 1]`."""
+"""The inputs of `forward`, and the target float64 `[rows, 1]`: of a classification the class's place in `schema.classes`."""
 
 
 @runtime_checkable
@@ -41,6 +41,8 @@ class Learner(Protocol):
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Predict float32 `[rows, 1]` from the tensors of `engine.data.table.signature`, in its order, named or as `*inputs`.
+
+        Of a binary task that is the probability of the second class; of a multiclass task it is `[rows, classes]`.
 
         Each is `[rows, width]`: float64 with NaN for missing, bool, or int64 codes of a category column.
         """

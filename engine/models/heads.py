@@ -1,4 +1,4 @@
-"""The last layer for each task: from the members' features to one prediction, and the loss that trains it."""
+"""The last layer for each task: from the members' features to one answer, and the loss that trains it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from engine.nouns import Task
+from engine.nouns import Schema
 
 
 class Head(nn.Module):
@@ -84,11 +84,37 @@ class Binary(Head):
         return nn.functional.binary_cross_entropy_with_logits(raw, wanted)
 
 
-def head(task: Task, members: int, width: int) -> Head:
-    """The head for a task."""
-    heads: dict[Task, type[Head]] = {"regression": Regression, "binary": Binary}
-    if task not in heads:
-        raise ValueError(
-            f"the default model for tables has no head for a {task} task, only for {', '.join(heads)}; bring your own"
-        )
-    return heads[task](members, width)
+class Multiclass(Head):
+    """Log loss over several classes; the answer is one probability a class, averaged over the members.
+
+    Raw outputs are `[rows, members, classes]`, answers `[rows, classes]`.
+    """
+
+    def __init__(self, members: int, width: int, classes: int) -> None:
+        super().__init__(members, width)
+        self.weight = nn.Parameter(torch.empty(members, width, classes).uniform_(-(width**-0.5), width**-0.5))
+        self.bias = nn.Parameter(torch.zeros(members, classes))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """One raw output per member and class."""
+        return torch.einsum("rmw,mwk->rmk", features, self.weight) + self.bias
+
+    def predict(self, raw: torch.Tensor) -> torch.Tensor:
+        """The members' mean probabilities, float32 `[rows, classes]`."""
+        return torch.softmax(raw, dim=2).mean(dim=1)
+
+    def loss(self, raw: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The log loss; targets are the places of the classes."""
+        wanted = target.to(torch.int64).expand(-1, raw.shape[1])
+        return nn.functional.cross_entropy(raw.flatten(0, 1), wanted.flatten())
+
+
+def head(schema: Schema, members: int, width: int) -> Head:
+    """The head for a schema's task."""
+    if schema.task == "regression":
+        return Regression(members, width)
+    if schema.task == "binary":
+        return Binary(members, width)
+    if len(schema.classes) < 2:
+        raise ValueError("a multiclass task needs its classes by name: give them in `stream.classes`")
+    return Multiclass(members, width, len(schema.classes))

@@ -48,7 +48,7 @@ class TableNet(pl.LightningModule):
         self.numbers = NumberEncoder(sum(spec.width for spec in self.specs if spec.datatype != "BYTES"), bins)
         self.categories = CategoryEncoder(categories, embedding, unknown)
         self.ensemble = Ensemble(members, self.numbers.width + self.categories.width, width)
-        self.head = head(schema.task, members, width)
+        self.head = head(schema, members, width)
         self.rows_seen = 0
         self.rows_at_refit = 0
 
@@ -80,7 +80,7 @@ class TableNet(pl.LightningModule):
         return raw
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """Predict float32 `[rows, 1]` from the tensors of the schema's signature; strings as codes."""
+        """Predict float32 `[rows, 1]`, or `[rows, classes]`, from the tensors of the schema's signature; strings as codes."""
         return self.head.predict(self._raw(inputs))
 
     def training_step(self, batch: Batch, index: int) -> torch.Tensor:
@@ -103,6 +103,7 @@ class TableNet(pl.LightningModule):
         """Store what is no tensor: vocabularies and counters."""
         checkpoint["table"] = {
             "columns": [column.name for column in self.schema.columns],
+            "classes": list(self.schema.classes),
             "vocabularies": self.vocabularies,
             "rows_seen": self.rows_seen,
             "rows_at_refit": self.rows_at_refit,
@@ -117,6 +118,8 @@ class TableNet(pl.LightningModule):
             raise ValueError(
                 f"the parent was trained on other columns ({changed}); start a new model from nothing (strategy: cold)"
             )
+        if stored.get("classes", []) != list(self.schema.classes):
+            raise ValueError("the parent was trained on other classes; begin a stream under another name with these")
         self.rows_seen, self.rows_at_refit = stored["rows_seen"], stored["rows_at_refit"]
         for number, (column, words) in enumerate(stored["vocabularies"].items()):
             self.vocabularies[column][:] = words

@@ -11,6 +11,7 @@ import pytest
 
 from engine import contract
 from engine.contract import Contract
+from engine.data.table import read
 from engine.nouns import Column, Schema
 from engine.windows import ParquetFolder, SourceError
 
@@ -99,3 +100,48 @@ def test_a_quarantined_window_is_kept_with_its_reasons(tmp_path: Path) -> None:
     assert "at least 1000 are needed" in report.read_text()
     assert report.with_suffix(".parquet").read_bytes() == (tmp_path / "w.parquet").read_bytes()
     assert len(list((tmp_path / "quarantine").iterdir())) == 2
+
+
+def partition(folder: Path, name: str, parts: int = 2, finished: bool = True) -> Path:
+    inside = folder / name
+    inside.mkdir(parents=True)
+    for number in range(parts):
+        frame()[number * 60 : (number + 1) * 60].write_parquet(inside / f"part-{number}.parquet")
+    if finished:
+        (inside / "_SUCCESS").touch()
+    return inside
+
+
+def test_each_partition_is_one_window_of_all_its_files(tmp_path: Path) -> None:
+    for day in (10, 2):
+        partition(tmp_path, f"year=2013/day={day}")
+    found = ParquetFolder(str(tmp_path)).list("s", "at")
+    assert [w.id for w in found] == ["year=2013,day=2", "year=2013,day=10"]
+    assert (found[0].rows, found[0].start, found[0].end) == (ROWS, "2013-01-01T00:00:00", "2013-01-01T01:59:00")
+    assert read(found[0], SCHEMA)["speed"].to_list() == frame()["speed"].to_list()
+    assert Contract().check(found[0], SCHEMA) == ()
+
+
+def test_a_partition_is_finished_when_it_says_so_or_has_settled(tmp_path: Path) -> None:
+    inside = partition(tmp_path, "day=1", finished=False)
+    assert ParquetFolder(str(tmp_path)).list("s", None) == []
+    old = time.time() - 61
+    for path in inside.iterdir():
+        os.utime(path, (old, old))
+    (window,) = ParquetFolder(str(tmp_path)).list("s", None)
+    frame().write_parquet(inside / "part-2.parquet")
+    assert ParquetFolder(str(tmp_path)).list("s", None) == []
+    (inside / "_SUCCESS").touch()
+    (again,) = ParquetFolder(str(tmp_path)).list("s", None)
+    assert (again.rows, again.digest == window.digest) == (2 * ROWS, False)
+
+
+def test_a_quarantined_partition_is_kept_with_all_its_files(tmp_path: Path) -> None:
+    inside = partition(tmp_path, "day=1")
+    (window,) = ParquetFolder(str(tmp_path)).list("s", None)
+    found = Contract(min_rows=1000).check(window, SCHEMA)
+    for _ in range(2):
+        report = Path(contract.quarantine(window, found, tmp_path / "quarantine"))
+    assert "at least 1000 are needed" in report.read_text()
+    kept = tmp_path / "quarantine" / f"day=1.{window.digest[:12]}"
+    assert (kept / "part-1.parquet").read_bytes() == (inside / "part-1.parquet").read_bytes()

@@ -65,3 +65,46 @@ def test_ones_own_stream_is_found_in_the_current_folder(tmp_path: Path, monkeypa
     parts = wiring.parts(resolve([]))
     assert parts.name == "mine"
     assert not parts.schema.columns[1].nullable
+
+
+def own(task: str, classes: str = "[]", more: str = "") -> dict[str, object]:
+    Path("stream").mkdir(exist_ok=True)
+    Path("stream/mine.yaml").write_text(
+        "# @package _global_\n"
+        f"stream:\n  name: mine\n  target: y\n  task: {task}\n  classes: {classes}\n  columns: {{x: number}}\n"
+        f"  source: {{_target_: engine.windows.ParquetFolder, folder: windows}}\n{more}"
+    )
+    return resolve(["stream=mine"])
+
+
+def test_classes_are_text_whatever_yaml_makes_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert wiring.parts(own("multiclass", "[1, a, '02']")).schema.classes == ("1", "a", "02")
+    assert wiring.parts(own("binary", "[false, true]")).schema.classes == ("false", "true")
+    assert wiring.parts(own("binary")).schema.classes == ()
+
+
+@pytest.mark.parametrize(
+    ("task", "classes", "message"),
+    [
+        ("multiclass", "[]", r"stream\.classes: a multiclass task needs its classes, two at least: `classes: \[a, b, c\]`"),
+        ("regression", "[a, b]", r"stream\.classes: a regression has none; say `task: binary` or `task: multiclass`"),
+        ("binary", "[a, b, c]", r"stream\.classes: a, b, c: each once, and of a binary task exactly two"),
+        ("multiclass", "[a, b, a]", r"stream\.classes: a, b, a: each once"),
+        ("multiclas", "[a, b]", "there is no task 'multiclas'; did you mean 'multiclass'"),
+    ],
+)
+def test_classes_that_do_not_fit_the_task_are_told_what_would(
+    task: str, classes: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=message):
+        wiring.parts(own(task, classes))
+
+
+@pytest.mark.parametrize("override", ["gate.metric=auro", "trigger.triggers.1.metric=auro"])
+def test_a_metric_that_the_task_does_not_have_is_named(override: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    own("binary")
+    with pytest.raises(ConfigurationError, match="there is no metric of a binary task 'auro'; did you mean 'auroc'"):
+        wiring.parts(resolve(["stream=mine", override]))

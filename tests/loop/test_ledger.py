@@ -144,6 +144,44 @@ def test_a_newer_intention_supersedes_one_that_was_not_done(ledger: Ledger):
     assert ledger.held("toy") is None
 
 
+def test_steps_of_older_cycles_are_forgotten_but_for_lasting_ones_and_needed_cycles(ledger: Ledger):
+    windows = [replace(ONE, id=f"day-{n}", digest=f"{n}" * 64) for n in range(6)]
+    cycles = [ledger.open(window) for window in windows]
+    for cycle in cycles:
+        ledger.record(cycle, "score", 1.25, 0.0)
+        ledger.record(cycle, "decide", Decision(False, "none", "quiet"), 0.0)
+    for cycle in cycles[1:]:
+        ledger.record(cycle, "close", kept() if cycle is not cycles[2] else Closing(Outcome.WAITING, "", 2), 0.0)
+    assert [c.window.id for c in ledger.unsettled("toy")] == ["day-0", "day-2"]
+    settings = {"keep": 1, "lasting": ("decide", "close"), "needed": {cycles[3].id}}
+    assert ledger.forget("toy", **settings, most=1, dry_run=False) == (("day-4",), 4)
+    assert ledger.forget("toy", **settings, most=None, dry_run=True) == (("day-1",), 4)
+    assert ledger.forget("toy", **settings, most=None, dry_run=False) == (("day-1",), 4)
+    assert ledger.forget("toy", **settings, most=None, dry_run=False) == ((), 0)
+    assert [len(ledger.steps(c.id)) for c in cycles] == [2, 2, 3, 3, 2, 3]
+
+
+def test_an_event_is_used_by_one_decision(ledger: Ledger):
+    ledger.announce("toy", "new tariff", "ann")
+    ledger.announce("other", "not ours", "ann")
+    first, second = ledger.open(ONE), ledger.open(TWO)
+    assert [(e.reason, e.who) for e in ledger.use(first)] == [("new tariff", "ann")]
+    ledger.announce("toy", "came later", "bob")
+    ledger.record(first, "decide", Decision(True, "event", "new tariff"), 0.0)
+    assert [e.reason for e in ledger.announced("toy")] == ["came later"]
+    assert [e.reason for e in ledger.use(second)] == ["came later"]
+    ledger.record(second, "decide", Decision(True, "event", "came later"), 0.0)
+    assert (ledger.announced("toy"), ledger.use(ledger.again(ONE))) == ([], [])
+
+
+def test_an_event_whose_decision_was_never_recorded_is_there_for_the_next_attempt(ledger: Ledger):
+    ledger.announce("toy", "new tariff", "ann")
+    killed = ledger.open(ONE)
+    assert [len(ledger.use(killed)) for _ in range(2)] == [1, 1]
+    ledger._set_aside(killed)
+    assert [e.reason for e in ledger.use(ledger.open(ONE))] == ["new tariff"]
+
+
 def test_an_approved_release_ends_the_cycle_that_waited_for_it(ledger: Ledger):
     cycle = ledger.open(ONE)
     ledger.record(cycle, "close", Closing(Outcome.WAITING, "for a person", 2), 0.0)
@@ -191,8 +229,8 @@ def test_many_processes_may_open_a_new_ledger_in_the_same_moment(url: str):
 
 def test_a_ledger_of_another_layout_is_refused_with_the_remedy(url: str, monkeypatch: pytest.MonkeyPatch):
     Ledger(url).close()
-    monkeypatch.setattr(module, "LAYOUT", module.LAYOUT + 1)
-    with pytest.raises(LedgerError, match="has table layout 1, this program reads layout 2: run the version"):
+    monkeypatch.setattr(module, "LAYOUT", 99)
+    with pytest.raises(LedgerError, match="has table layout 2, this program reads layout 99: run the version"):
         Ledger(url)
 
 

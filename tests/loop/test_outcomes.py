@@ -199,6 +199,17 @@ def test_an_edited_configuration_does_not_change_a_cycle_that_was_begun(toy: Toy
         assert carried(engine) == [("promoted", 2)]
 
 
+def test_after_each_window_what_is_not_kept_goes_and_the_champions_own_stays(toy: Toy):
+    with toy.engine("gate.margin=1000", "retention.jobs=1", "retention.answers=1") as engine:
+        for day in (2, 3):
+            toy.land(f"day-{day}", rows(day, turned=True))
+            assert carried(engine) == [("rejected", None)]
+    first, _, last = toy.cycles()
+    jobs = {path.name for path in (toy.state / "jobs" / "toy").iterdir()}
+    assert jobs == {first.id.replace(":", "."), last.id.replace(":", ".")}
+    assert [path.name.split(".")[0] for path in (toy.state / "answers" / "toy").iterdir()] == ["day-3"]
+
+
 def _interrupt(now: bool) -> None:
     if now:
         raise KeyboardInterrupt

@@ -23,6 +23,7 @@ from engine.nouns import Release
 from engine.opening import releases_of
 from engine.releases import CannotRelease
 from serving.endpoint import Endpoint
+from serving.repository import Repository
 
 
 def promote(toy: Toy, *days: int) -> None:
@@ -88,6 +89,10 @@ def test_rollback_goes_to_the_version_that_is_asked_for_forwards_too(toy: Toy):
         toy("rollback", "--to", "3")
     with pytest.raises(CannotRelease, match="version 9 was never released; these were: 1, 2, 3"):
         toy("rollback", "--to", "9")
+    assert Repository(toy.models.parent).prune("toy", keep=1, spare={1}) == (2,)
+    with pytest.raises(CannotRelease, match=r"version 2 is not in the model repository any more .* these are: 1, 3"):
+        toy("rollback", "--to", "2")
+    assert toy.answer().version == 3
 
 
 def test_a_stream_without_a_release_has_nothing_to_roll_back(empty: Toy):

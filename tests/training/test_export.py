@@ -179,3 +179,19 @@ def test_sixty_numbers_go_in_packed(tmp_path: Path) -> None:
     assert export.write(module, schema, tmp_path / "model.onnx", golden.rows(inputs)) == "graph"
     got = answers(tmp_path / "model.onnx", inputs)
     np.testing.assert_allclose(got, export.predict(module, inputs, schema)["y"], rtol=1e-4, atol=1e-4)
+
+
+def test_several_classes_answer_like_torch_and_take_new_weights_in_the_old_graph(tmp_path: Path) -> None:
+    schema = replace(SCHEMA, task="multiclass", classes=("a", "b", "c"))
+    torch.manual_seed(0)
+    made = TableNet(schema, width=32)
+    made.adapt(asked(0), np.zeros((600, 1)), 600)
+    assert export.write(made, schema, tmp_path / "one.onnx", golden.rows(asked())) == "graph"
+    inputs = asked(5, rows=7)
+    torch.testing.assert_close(answers(tmp_path / "one.onnx", inputs), export.predict(made, inputs, schema)["minutes"])
+    with torch.no_grad():
+        made.head.weight.mul_(3)
+    assert export.write(made, schema, tmp_path / "two.onnx", golden.rows(asked()), tmp_path / "one.onnx") == "weights"
+    found = answers(tmp_path / "two.onnx", inputs)
+    assert found.shape == (7, 3)
+    torch.testing.assert_close(found, export.predict(made, inputs, schema)["minutes"])

@@ -142,9 +142,25 @@ def test_a_binary_head_answers_with_probabilities() -> None:
     assert ((chances > 0) & (chances < 1)).all()
 
 
-def test_a_task_without_a_head_is_named() -> None:
-    with pytest.raises(ValueError, match="no head for a multiclass task"):
+def test_a_multiclass_head_answers_with_one_probability_a_class() -> None:
+    schema = replace(SCHEMA, task="multiclass", classes=("a", "b", "c"))
+    chances = predict(TableNet(schema, width=32), table.inputs(week(0), SCHEMA), schema)["minutes"]
+    assert chances.shape == (week(0).height, 3)
+    assert chances.dtype == np.float32
+    np.testing.assert_allclose(chances.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_a_multiclass_task_without_classes_is_told_to_name_them() -> None:
+    with pytest.raises(ValueError, match=r"give them in `stream\.classes`"):
         TableNet(replace(SCHEMA, task="multiclass"))
+
+
+def test_other_classes_than_the_parents_are_refused() -> None:
+    schema = replace(SCHEMA, task="multiclass", classes=("a", "b"))
+    checkpoint: dict[str, object] = {}
+    TableNet(schema).on_save_checkpoint(checkpoint)
+    with pytest.raises(ValueError, match="trained on other classes"):
+        TableNet(replace(schema, classes=("a", "b", "c"))).on_load_checkpoint(checkpoint)
 
 
 @pytest.mark.parametrize("kind", ["number", "category"])

@@ -93,6 +93,23 @@ def test_a_binary_target_is_zero_or_one() -> None:
         table.target(pl.DataFrame({"y": [2]}), schema(task="binary"))
 
 
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        (["no", "yes", "no"], ("no", "yes")),
+        ([False, True, False], ("false", "true")),
+        ([1, 10, 1], ("1", "10")),
+        ([1.0, 10.0, 1.0], ("1", "10")),
+    ],
+)
+def test_classes_are_numbered_in_the_order_of_the_schema(values: list[object], classes: tuple[str, ...]) -> None:
+    frame = pl.DataFrame({"y": values})
+    assert table.target(frame, schema(task="binary", classes=classes)).tolist() == [[0.0], [1.0], [0.0]]
+    assert table.target(frame, schema(task="multiclass", classes=classes[::-1])).tolist() == [[1.0], [0.0], [1.0]]
+    with pytest.raises(ValueError, match="is none of the classes a, b in 3 rows"):
+        table.target(frame, schema(task="binary", classes=("a", "b")))
+
+
 def test_windows_are_read_in_order_of_time_and_ties_stay_as_they_are(tmp_path: Path) -> None:
     pl.DataFrame({"t": [3, 1, 1], "x": [30, 10, 11], "y": [0, 0, 0]}).write_parquet(tmp_path / "a.parquet")
     pl.DataFrame({"t": [2.5], "x": [25], "y": [0.5]}).write_parquet(tmp_path / "b.parquet")

@@ -1,0 +1,43 @@
+"""What the first released model would have answered, had nobody retrained it: the line that the live one is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from engine import evaluate, wiring
+from engine.data import table
+from engine.ledger import Cycle, Ledger, decode
+
+Metrics = dict[str, float]
+
+
+def left_alone(ledger: Ledger, stream: str, models: Path) -> Callable[[Sequence[Cycle]], dict[str, Metrics]] | None:
+    """Scores cycles with the first released version's graph in the model repository `models`; None when it is not kept there.
+
+    A window whose file is gone, or has not the columns of that time, is left out.
+    """
+    done = [row for row in ledger.releases(stream) if row.state == "done" and row.cycle]
+    if not done or done[0].cycle is None:
+        return None
+    graph = models / stream / str(done[0].version) / "model.onnx"
+    recorded = ledger.step(done[0].cycle, "configuration")
+    if recorded is None or not graph.exists():
+        return None
+    schema = wiring.schema(decode(dict[str, Any], recorded.result)["stream"])
+
+    def scores(cycles: Sequence[Cycle]) -> dict[str, Metrics]:
+        found: dict[str, Metrics] = {}
+        for cycle in cycles:
+            try:
+                rows = table.read(cycle.window, schema)
+                arrays, truth = table.inputs(rows, schema), table.target(rows, schema).reshape(-1)
+            except (OSError, ValueError, pl.exceptions.PolarsError):
+                continue
+            found[cycle.id] = evaluate.score(truth, evaluate.predict(graph, arrays, schema.target)).metrics
+        return found
+
+    return scores

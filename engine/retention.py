@@ -1,0 +1,161 @@
+"""How much of the past is kept. What a replay, a rollback, a person's decision or the next fine-tune may need always is.
+
+Never removed, whatever the numbers say: the live version, the one before it, the first one, and every one that waits for a person
+or was begun to be released; all that belongs to a cycle without an Outcome or waiting for one; the row of every cycle, and which
+champion it began with, what it decided and how it closed; models, checkpoints and profiles in MLflow.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.ledger import Cycle, Ledger
+from engine.locks import Busy, Locks
+from serving.repository import Repository
+
+LASTING = (
+    "champion",
+    "decide",
+    "register",
+    "close",
+    "settle",
+)  # steps that later cycles and `explain` ask for, all of them small
+CONTENT = re.compile(r"(.+\.[0-9a-f]{12})(?:\.[^.]*)?")  # window, a dot, the first digits of its digest; then a suffix
+AT_ONCE = 64  # cycles whose steps are looked at after each window: what a window adds, and a backlog little by little
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How many of the newest to keep of each, per stream.
+
+    releases: versions in the model repository, and as many of the rejected ones beside them.
+    jobs: folders of fine-tunes; what was registered is in MLflow as well.
+    answers: files of what the live version said to a window; the metrics are in the ledger.
+    quarantined: windows put aside, with their reports.
+    steps: cycles told with every step by `explain` and `report`; of older ones the Outcome, the decision and the lineage stay.
+    """
+
+    releases: int = 10
+    jobs: int = 20
+    answers: int = 500
+    quarantined: int = 500
+    steps: int = 1000
+
+    def __post_init__(self) -> None:
+        for name, number in vars(self).items():
+            if number < 1:
+                raise ValueError(f"retention.{name} is {number}; at least 1 has to be kept")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a stream keeps things."""
+
+    stream: str
+    ledger: Ledger
+    locks: Locks
+    state: Path
+    repository: Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Freed:
+    """What was too much of one kind: its names, oldest first, and how many bytes they took."""
+
+    kind: str
+    names: tuple[str, ...]
+    bytes: int
+
+
+def tidy(retention: Retention, place: Place, whole: bool = False, dry_run: bool = False) -> list[Freed]:
+    """Remove what is too much; with `dry_run`, only say so. Killed at any point, the next call does the rest.
+
+    `whole` looks at every cycle's steps and waits for a release that is under way; without it, after each window, that is left to
+    a later call.
+    """
+    # Folders are read before the ledger: whatever lies in one by then belongs to a cycle that is known below.
+    found = {kind: _entries(place.state / kind / place.stream) for kind in ("jobs", "answers", "quarantine")}
+    unsettled = place.ledger.unsettled(place.stream)
+    needed = {cycle.id for cycle in unsettled} | _makers(place, _spared(place, unsettled))
+    numbers = {"jobs": retention.jobs, "answers": retention.answers, "quarantine": retention.quarantined}
+    freed = [_files(place, kind, found[kind], number, needed, dry_run) for kind, number in numbers.items()]
+    freed.append(_releases(place, retention.releases, 60.0 if whole else 0.0, dry_run))
+    names, size = place.ledger.forget(place.stream, retention.steps, LASTING, needed, None if whole else AT_ONCE, dry_run)
+    freed.append(Freed("steps", names, size))
+    return [each for each in freed if each.names]
+
+
+def _spared(place: Place, unsettled: Iterable[Cycle]) -> set[int]:
+    """The versions that stay whatever their age."""
+    rows = place.ledger.releases(place.stream)
+    done = [row for row in rows if row.state == "done"]
+    begun = [row for row in rows if row.state == "intended"]
+    versions = {cycle.version for cycle in unsettled} | {row.version for row in begun} | {row.expects for row in begun}
+    if done:
+        live = done[-1].version
+        before = [row.expects for row in done if row.version == live and row.cause != "rollback"]
+        versions |= {done[0].version, live, done[-1].expects, *before}
+    return {version for version in versions if version is not None}
+
+
+def _makers(place: Place, versions: set[int]) -> set[str]:
+    return {row.cycle for row in place.ledger.releases(place.stream) if row.cycle and row.version in versions}
+
+
+def _files(place: Place, kind: str, found: dict[str, list[Path]], number: int, needed: set[str], dry_run: bool) -> Freed:
+    """Remove all but the newest `number` of a folder; what belongs to none of the newest cycles counts as oldest."""
+    if len(found) <= number:
+        return Freed(kind, (), 0)
+    cycles = place.ledger.cycles(place.stream, limit=number + AT_ONCE)
+    age = {_name(kind, cycle): position for position, cycle in enumerate(cycles)}
+    spared = {_name(kind, cycle) for cycle in map(place.ledger.cycle, needed) if cycle}
+    oldest = sorted(found, key=lambda name: (age.get(name, -1), name))
+    surplus = [name for name in oldest[: len(found) - number] if name not in spared]
+    size = 0
+    for path in (path for name in surplus for path in found[name]):
+        size += _bytes(path)
+        if not dry_run:
+            _delete(path)
+    return Freed(kind, tuple(surplus), size)
+
+
+def _entries(folder: Path) -> dict[str, list[Path]]:
+    """What lies in a folder by the name that its files share, but for what is being written."""
+    found: dict[str, list[Path]] = {}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if not path.name.startswith("."):
+            content = CONTENT.fullmatch(path.name)
+            found.setdefault(content[1] if content else path.name, []).append(path)
+    return found
+
+
+def _name(kind: str, cycle: Cycle) -> str:
+    return cycle.id.replace(":", ".") if kind == "jobs" else f"{cycle.window.id}.{cycle.window.digest[:12]}"
+
+
+def _releases(place: Place, number: int, wait: float, dry_run: bool) -> Freed:
+    try:
+        with place.locks.release(place.stream, wait):
+            spare = _spared(place, place.ledger.unsettled(place.stream))
+            folders = place.repository.surplus(place.stream, number, spare)
+            size = sum(map(_bytes, folders))
+            if not dry_run:
+                place.repository.prune(place.stream, number, spare)
+    except Busy:
+        return Freed("releases", (), 0)
+    return Freed("releases", tuple(folder.name for folder in folders), size)
+
+
+def _bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)  # another process may remove it in the same moment
+    else:
+        path.unlink(missing_ok=True)

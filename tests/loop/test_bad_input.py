@@ -1,0 +1,234 @@
+"""Whatever a data supplier gets wrong ends in one clear sentence, and the next good window is served."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from toy import ROWS, Toy, rows
+
+from engine.loop import Loop
+from engine.nouns import Closing
+
+DAYS = itertools.count(100)
+Change = Callable[[pl.DataFrame], pl.DataFrame]
+
+
+def some(column: str, value: object, share: float = 0.01) -> Change:
+    """The same rows with `value` in a few of them."""
+    chosen = pl.int_range(pl.len()) < share * pl.len()
+    return lambda frame: frame.with_columns(pl.when(chosen).then(pl.lit(value)).otherwise(pl.col(column)).alias(column))
+
+
+@pytest.fixture(scope="module")
+def at_work(founded: Toy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Toy, Loop]]:
+    """One engine at work through all of this, as it would be."""
+    toy = founded.copy(tmp_path_factory.mktemp("bad") / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(toy.root)
+        toy.serve()
+        with toy.engine() as engine:
+            yield toy, engine
+        if (left := toy.server()) is not None:
+            left.stop(timeout=0.2)
+
+
+def one(engine: Loop) -> Closing:
+    (closing,) = engine.carry_pending()
+    return closing
+
+
+def the_next_good_window_is_served(toy: Toy, engine: Loop) -> None:
+    day = next(DAYS)
+    toy.land(f"day-{day}", rows(day))
+    closing = one(engine)
+    assert (closing.outcome, closing.version) == ("kept", 1)
+    assert toy.answer().version == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(lambda f: f.drop("speed"), "speed: the column is missing; the window has at, load", id="missing"),
+        pytest.param(
+            lambda f: f.rename({"speed": "Speed"}),
+            "speed: the column is missing; did the supplier rename it to 'Speed'?",
+            id="renamed",
+        ),
+        pytest.param(lambda f: f.cast({"speed": pl.String}), "speed: holds String, expected a number", id="retyped"),
+        pytest.param(lambda f: f.cast({"kind": pl.Binary}), "kind: holds Binary, expected a category", id="bytes"),
+        pytest.param(
+            lambda f: f.with_columns(pl.lit(None, pl.Float64).alias("load")),
+            f"load: {ROWS} of {ROWS} rows are missing; at most 99% may be",
+            id="all null",
+        ),
+        pytest.param(
+            some("wear", float("nan")), f"wear: the target is null, NaN or infinite in 8 of {ROWS} rows", id="target NaN"
+        ),
+        pytest.param(
+            some("wear", float("inf")), f"wear: the target is null, NaN or infinite in 8 of {ROWS} rows", id="target inf"
+        ),
+        pytest.param(some("wear", None), f"wear: the target is null, NaN or infinite in 8 of {ROWS} rows", id="target null"),
+        pytest.param(lambda f: f.drop("wear"), "wear: the column is missing", id="no target"),
+        pytest.param(
+            lambda f: f.with_columns(pl.lit(20.0).alias("wear")),
+            f"wear: the target is 20.0 in all {ROWS} rows: nothing can be learnt from it (`stream.contract.constant_target=true`",
+            id="constant target",
+        ),
+        pytest.param(some("at", None), "at: the time is null in 8 rows", id="time null"),
+        pytest.param(lambda f: f.clear(), "0 rows; at least 100 are needed (`stream.contract.min_rows`)", id="empty"),
+        pytest.param(lambda f: f.head(40), "40 rows; at least 100 are needed (`stream.contract.min_rows`)", id="too few rows"),
+    ],
+)
+def test_a_broken_window_is_quarantined_with_its_reason(at_work: tuple[Toy, Loop], change: Change, message: str) -> None:
+    toy, engine = at_work
+    day = next(DAYS)
+    toy.land(f"day-{day}", change(rows(day)))
+    closing = one(engine)
+    assert closing.outcome == "quarantined"
+    assert closing.reason.startswith(message)
+    the_next_good_window_is_served(toy, engine)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda f: f.with_columns(pl.lit("x").alias("note")), id="an extra column"),
+        pytest.param(lambda f: f.select(reversed(f.columns)), id="another order of columns"),
+        pytest.param(some("kind", "never seen"), id="a new category"),
+        pytest.param(some("load", float("inf")), id="an infinity"),
+        pytest.param(some("load", float("-inf")), id="a negative infinity"),
+        pytest.param(some("load", 2**62 + 1.0), id="a number beyond FP32"),
+        pytest.param(some("kind", None), id="a null category"),
+        pytest.param(lambda f: f.cast({"kind": pl.Categorical, "speed": pl.Float32}), id="narrower types"),
+    ],
+)
+def test_what_can_be_borne_is_borne(at_work: tuple[Toy, Loop], change: Change) -> None:
+    toy, engine = at_work
+    day = next(DAYS)
+    toy.land(f"day-{day}", change(rows(day)))
+    closing = one(engine)
+    assert (closing.outcome, closing.reason) == ("kept", "0 columns drifted, 1 needed")
+    the_next_good_window_is_served(toy, engine)
+
+
+def test_a_file_cut_short_is_waited_for_and_then_quarantined(at_work: tuple[Toy, Loop]) -> None:
+    toy, engine = at_work
+    day = next(DAYS)
+    path = toy.land(f"day-{day}", rows(day))
+    path.write_bytes(path.read_bytes()[:-30])
+    assert list(engine.carry_pending()) == []
+    long_ago = time.time() - 3600
+    os.utime(path, (long_ago, long_ago))
+    closing = one(engine)
+    assert closing.outcome == "quarantined"
+    assert closing.reason.startswith("the file cannot be read as Parquet (")
+    assert "deliver it again" in closing.reason
+    the_next_good_window_is_served(toy, engine)
+
+
+def test_a_file_whose_middle_is_damaged_is_quarantined(at_work: tuple[Toy, Loop]) -> None:
+    toy, engine = at_work
+    day = next(DAYS)
+    path = toy.land(f"day-{day}", rows(day))
+    whole = bytearray(path.read_bytes())
+    whole[40:4000] = bytes(3960)
+    path.write_bytes(whole)
+    closing = one(engine)
+    assert closing.outcome == "quarantined"
+    assert closing.reason.startswith("the file cannot be read as Parquet (")
+    the_next_good_window_is_served(toy, engine)
+
+
+def test_text_that_is_no_utf8_is_quarantined(at_work: tuple[Toy, Loop]) -> None:
+    toy, engine = at_work
+    day = next(DAYS)
+    table = rows(day).to_arrow()
+    latin = pa.array([b"caf\xe9"] * ROWS, pa.binary())
+    text = pa.Array.from_buffers(pa.utf8(), ROWS, latin.buffers())
+    path = toy.root / "windows" / f".day-{day}.parquet"
+    pq.write_table(table.set_column(table.schema.get_field_index("kind"), "kind", text), path, use_dictionary=False)
+    path.rename(path.with_name(f"day-{day}.parquet"))
+    closing = one(engine)
+    assert closing.outcome == "quarantined"
+    assert closing.reason.startswith("the file cannot be read as Parquet (")
+    the_next_good_window_is_served(toy, engine)
+
+
+def test_the_same_window_twice_is_worked_on_once(at_work: tuple[Toy, Loop]) -> None:
+    toy, engine = at_work
+    day = next(DAYS)
+    toy.land(f"day-{day}", rows(day))
+    toy.land(f"day-{day}-again", rows(day))
+    assert one(engine).outcome == "kept"
+    assert list(engine.carry_pending()) == []
+    the_next_good_window_is_served(toy, engine)
+
+
+def test_a_loss_that_turns_nan_rejects_the_challenger_and_says_what_to_do(toy: Toy) -> None:
+    toy.land("day-2", rows(2, turned=True))
+    with toy.engine("model.learning_rate=1e30") as engine:
+        closing = one(engine)
+    assert closing.outcome == "rejected"
+    assert closing.reason.startswith("the loss on day-2 became nan by step ")
+    assert "lower model.learning_rate" in closing.reason
+    with toy.engine() as engine:
+        the_next_good_window_is_served(toy, engine)
+
+
+# classes
+
+SORTED = """
+# @package _global_
+defaults:
+  - override /trigger: drift
+stream:
+  name: toy
+  source: {_target_: engine.windows.ParquetFolder, folder: windows}
+  target: grade
+  task: multiclass
+  classes: [low, middle, high]
+  time: at
+  columns: {speed: number, load: number, kind: category}
+model: {width: 16, members: 2, bins: 8, learning_rate: 0.01}
+gate: {min_rows: 100, max_latency_ratio: 1000}
+"""
+
+
+def graded(seed: int) -> pl.DataFrame:
+    frame = rows(seed)
+    wear = pl.col("wear")
+    grade = pl.when(wear < 19).then(pl.lit("low")).when(wear < 23).then(pl.lit("middle")).otherwise(pl.lit("high"))
+    return frame.select("at", "speed", "load", "kind", grade.alias("grade"))
+
+
+def test_classes_are_served_and_windows_with_strange_ones_are_quarantined(empty: Toy) -> None:
+    toy = empty
+    (toy.root / "stream" / "toy.yaml").write_text(SORTED)
+    with toy.engine() as engine:
+        toy.land("day-1", graded(1))
+        assert one(engine).reason.startswith("there is no champion yet → log_loss ")
+        for day, change, message in (
+            (2, some("grade", "hihg"), "grade: 8 of 800 rows hold 'hihg', which is none of the classes low, middle, high"),
+            (3, lambda f: f.with_columns(pl.lit("low").alias("grade")), "grade: the target is low in all 800 rows"),
+            (4, lambda f: f.with_columns(pl.col("at").alias("grade")), "grade: the target holds Datetime"),
+            (5, some("grade", None), "grade: the target is null, NaN or infinite in 8 of 800 rows"),
+        ):
+            toy.land(f"day-{day}", change(graded(day)))
+            closing = one(engine)
+            assert closing.outcome == "quarantined"
+            assert closing.reason.startswith(message)
+        toy.land("day-6", graded(6))
+        assert one(engine).outcome == "kept"
+        chances = toy.answer().outputs["grade"]
+    assert chances.shape == (4, 3)
+    np.testing.assert_allclose(chances.sum(axis=1), 1, rtol=1e-5)
+    metrics = toy.result(toy.cycles()[-1], "score")["score"]["metrics"]  # type: ignore[index]
+    assert metrics["accuracy"] > 0.8

