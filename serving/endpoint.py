@@ -5,6 +5,7 @@ Control goes over gRPC and not HTTP because an HTTP load stalls every inference 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -54,6 +55,8 @@ class Endpoint:
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
         ]
+        # An endpoint that nobody closed is let go of before the interpreter takes gRPC apart, which its own end does not survive.
+        weakref.finalize(self, _let_go, self.__dict__)
         return InferenceServerClient(self.address, channel_args=options)
 
     def live(self) -> bool:
@@ -121,8 +124,7 @@ class Endpoint:
 
     def close(self) -> None:
         """Drop the connection. Call it before the server is stopped, and not while another thread is asking."""
-        if "_client" in self.__dict__:
-            self._client.close()
+        _let_go(self.__dict__)
 
     def _ask(self, name: str, inputs: Mapping[str, NDArray[Any]], version: int | None, seconds: float) -> Answer:
         from tritonclient.grpc import InferInput
@@ -160,6 +162,11 @@ class Endpoint:
             # What follows "At:" is where in the backend it happened: for the server's log, not for the caller.
             words = str(error.message()).partition("\nAt:")[0].strip()
             raise Refused(f"the model server at {self.address} refused `{what}`: {words}") from error
+
+
+def _let_go(holder: dict[str, Any]) -> None:
+    if client := holder.pop("_client", None):
+        client.close()
 
 
 def _text(version: int | None) -> str:
