@@ -21,7 +21,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from http.client import HTTPException
 from pathlib import Path
@@ -131,6 +131,9 @@ class EmbeddedServer:
             while _start_time(self.pid) == self.started and time.monotonic() < deadline:
                 time.sleep(0.01)
         _kill(self.id)
+        if ended := _children.pop(self.pid, None):
+            with suppress(subprocess.TimeoutExpired):
+                ended.wait(5)
         if _read(Path(self.state)).get("id") == self.id:
             (Path(self.state) / RECORD).unlink(missing_ok=True)
 
