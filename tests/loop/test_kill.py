@@ -26,8 +26,8 @@ from serving.repository import Repository
 from serving.server import EmbeddedServer
 
 FULL = os.environ.get("WARMSTART_KILL_MATRIX") == "full"
-# What a recovery should take at most, a cold training included. The full matrix counts how many kept to it; that is not asserted:
-# on a machine with other work it says more about that work. What is asserted only tells a slow recovery from one that hangs.
+# What a recovery takes at most, a first training included. On a machine with other work a single one says more about that work, so
+# what is asserted of every one only tells a slow recovery from one that hangs; of the full matrix the median is held to the limit.
 RECOVERY_SECONDS = 10.0
 HUNG_SECONDS = 60.0
 UPDATE = ["update", "stream=toy", "trigger=always", "gate.margin=-1"]
@@ -251,3 +251,4 @@ def test_killed_before_and_after_every_single_effect(
             f"{RECOVERY_SECONDS:.0f} s; effects: {dict(kinds)}"
         )
     assert wrong == []
+    assert statistics.median(seconds) < RECOVERY_SECONDS
