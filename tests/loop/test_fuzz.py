@@ -1,0 +1,80 @@
+"""Five hundred randomly damaged windows and YAML files: every one ends in words, and nothing wrong becomes champion."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+import damage
+import pytest
+from toy import STREAM, Toy, rows
+
+from engine import app, evaluate
+from engine.data import table
+from engine.nouns import Outcome
+from toy import SCHEMA
+
+WINDOWS = int(os.environ.get("WARMSTART_FUZZ_WINDOWS", "300"))
+FILES = int(os.environ.get("WARMSTART_FUZZ_FILES", "200"))
+FIRST = int(os.environ.get("WARMSTART_FUZZ_SEED", "0"))
+
+
+def error_on_clean_rows(toy: Toy, version: int) -> float:
+    """RMSE of a version's own graph on rows that nobody damaged."""
+    clean = rows(9999)
+    said = evaluate.predict(toy.models / str(version) / "model.onnx", table.inputs(clean, SCHEMA), SCHEMA.target)
+    return evaluate.score(table.target(clean, SCHEMA).reshape(-1), said).metrics["rmse"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_damaged_windows_end_in_words_and_never_in_a_worse_champion(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """The trigger asks for a retraining whenever it may, so that everything that passes the door is also trained on."""
+    told: dict[str, int] = {}
+    version, error = 1, error_on_clean_rows(toy, 1)
+    with toy.engine("trigger=always", "+stream.source.settle=0") as engine:
+        for number in range(WINDOWS):
+            seed = FIRST + number
+            what = damage.window(seed, rows(1000 + seed), toy.root / "windows", seed)
+            for closing in engine.carry_pending():
+                told[closing.outcome.value] = told.get(closing.outcome.value, 0) + 1
+                assert closing.reason, what
+                assert closing.outcome != Outcome.WAITING, what
+                if closing.outcome is Outcome.PROMOTED:
+                    assert closing.version is not None
+                    now = error_on_clean_rows(toy, closing.version)
+                    assert now < error * 1.05, f"seed {seed}: {what}: {now:.3f} after {error:.3f}: {closing.reason}"
+                    version, error = closing.version, min(now, error)
+            assert toy.answer().version == version, what
+        toy.land("day-5000", rows(5000))
+        (closing,) = engine.carry_pending()
+        assert closing.outcome in (Outcome.PROMOTED, Outcome.REJECTED)
+    with capsys.disabled():
+        print(f"\n{WINDOWS} damaged windows: {', '.join(f'{n} {word}' for word, n in sorted(told.items()))}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_damaged_yaml_ends_in_a_sentence(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is given to `update` with a window pending: it does the work, or one line says what is wrong."""
+    path, days = toy.root / "stream" / "toy.yaml", itertools.count(6000)
+    worked, told = 0, 0
+    for number in range(FILES):
+        seed = FIRST + number
+        text = damage.yaml(seed, STREAM)
+        path.write_text(text)
+        toy.land(f"day-{next(days)}", rows(seed)) if number % 10 == 0 else None
+        try:
+            assert toy("update") in (app.OK, app.ATTENTION)
+            worked += 1
+        except Exception as error:
+            assert app._known(error) is not None, f"seed {seed}: {type(error).__name__}: {error}\n{text}"
+            assert str(error), f"seed {seed}"
+            told += 1
+    path.write_text(STREAM)
+    toy.land("day-9000", rows(9000))
+    assert toy("update") == app.OK
+    assert toy.outcomes()[-1][0] == "day-9000"
+    with capsys.disabled():
+        print(f"\n{FILES} damaged YAML files: {worked} worked, {told} said what is wrong")
