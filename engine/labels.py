@@ -54,7 +54,7 @@ class Labels:
     def __post_init__(self) -> None:
         if not 0 < self.coverage <= 1:
             raise ValueError(f"coverage is {self.coverage}; it is a share of the rows, over 0 and up to 1")
-        if self.patience is not None and not _duration(self.patience):
+        if self.patience is not None and _duration(self.patience) is None:
             raise ValueError(f"patience is {self.patience!r}; write a number and one of {', '.join(SECONDS)}, such as 30d")
 
     def enough(self, known: int, rows: int, waited: float) -> bool:
