@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -395,3 +396,43 @@ def test_a_drafted_stream_with_labels_works_as_it_is(later: Toy, monkeypatch: py
     assert end.value.code == 0
     with later.ledger() as ledger:
         assert [(c.window.id, c.outcome) for c in ledger.cycles("mine")] == [("day-1", "promoted"), ("day-2", "kept")]
+
+
+# the page that tells of it
+
+
+@pytest.mark.slow
+def test_the_example_of_the_page_does_what_the_page_says(
+    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    page = (Path(__file__).parents[2] / "docs" / "labels.md").read_text()
+    toy = Toy(tmp_path / "project")
+    for folder in ("stream", "windows", "labels"):
+        (toy.root / folder).mkdir(parents=True)
+    for _ in served(toy, monkeypatch):
+        for kind, block in re.findall(r"^```(\w*)\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+            if kind == "yaml":
+                Path("stream/wear.yaml").write_text(block)
+            elif kind == "python":
+                exec(compile(block, "docs/labels.md", "exec"), {})
+            else:
+                for line in block.splitlines():
+                    typed, _, shown = line.partition("#")
+                    follow(typed.split())
+                    said = capsys.readouterr().out
+                    for words in filter(None, (part.strip() for part in shown.split("…"))):
+                        assert words in said
+    with toy.ledger() as ledger:
+        assert [(c.window.id, c.outcome) for c in ledger.cycles("wear")] == [("week-1", "promoted"), ("week-2", "kept")]
+
+
+def follow(typed: list[str]) -> None:
+    """Do what somebody types in a shell."""
+    if typed[0] == "mv":
+        Path(typed[1]).rename(typed[2])
+        return
+    assert typed[0] == "warmstart"
+    try:
+        app.cli(typed[1:], standalone_mode=False)
+    except SystemExit as end:
+        assert end.code == 0, typed
