@@ -110,10 +110,10 @@ def join(keys: pl.Series, said: pl.DataFrame) -> Joined:
 
 @dataclass
 class _Awaited:
-    """A window's keys, and what each label file, by its digest, says about them."""
+    """A window's keys, and what each label file says about them."""
 
     keys: pl.Series
-    said: dict[str, pl.DataFrame] = field(default_factory=dict)
+    said: dict[Window, pl.DataFrame] = field(default_factory=dict)
     joined: Joined | None = None
 
     def join(self) -> Joined:
@@ -131,7 +131,7 @@ class LabelFolder:
         self.schema = schema
         self._source = ParquetFolder(settings.folder, settle=settings.settle)
         self._awaited: dict[str, _Awaited] = {}
-        self._unusable: dict[str, str] = {}
+        self._unusable: dict[Window, str] = {}
 
     def ready(self, windows: Sequence[Window], since: Mapping[str, float]) -> set[str]:
         """The digests of those windows that need not wait any more.
@@ -188,17 +188,17 @@ class LabelFolder:
 
     def _read(self, awaited: Collection[_Awaited]) -> None:
         """Look at the folder again: forget the files that are gone, and deal out what the new ones say."""
-        files = {file.digest: file for file in self._files()}
-        self._unusable = {digest: why for digest, why in self._unusable.items() if digest in files}
-        lacking: dict[str, list[_Awaited]] = {}
+        files = set(self._files())
+        self._unusable = {file: why for file, why in self._unusable.items() if file in files}
+        lacking: dict[Window, list[_Awaited]] = {}
         for one in awaited:
-            for gone in one.said.keys() - files.keys():
+            for gone in one.said.keys() - files:
                 del one.said[gone]
                 one.joined = None
-            for new in files.keys() - one.said.keys():
+            for new in files - one.said.keys():
                 lacking.setdefault(new, []).append(one)
-        for digest, windows in lacking.items():
-            _deal(digest, self._table(files[digest]), windows)
+        for file, windows in lacking.items():
+            _deal(file, self._table(file), windows)
 
     def _files(self) -> list[Window]:
         folder = Path(self.settings.folder)
@@ -213,7 +213,7 @@ class LabelFolder:
             rows = pl.read_parquet(file.uri, columns=[key, target])
             keys, labels = _as_key(rows[key]), rows[target]
         except (ValueError, pl.exceptions.PolarsError, OSError) as error:
-            self._unusable[file.digest] = f"{file.uri} cannot be used ({str(error).splitlines()[0]}): deliver it again"
+            self._unusable[file] = f"{file.uri} cannot be used ({str(error).splitlines()[0]}): deliver it again"
             return NOTHING
         if self.schema.classes:
             labels = table.labels(labels)
@@ -222,7 +222,7 @@ class LabelFolder:
 
     def _missing(self, count: int, rows: int) -> str:
         share = f", {self.settings.coverage:.0%} needed" if self.settings.coverage < 1 else ""
-        unusable = "".join(f"; the label file {why}" for why in self._unusable.values())
+        unusable = "".join(f"; the label file {why}" for why in sorted(self._unusable.values()))
         return f"waits for labels: {count:,} of {rows:,} rows have one{share}{unusable}"
 
     def _disputed(self, window: Window, awaited: _Awaited, joined: Joined) -> Breach:
@@ -254,7 +254,7 @@ def _as_key(values: pl.Series) -> pl.Series:
     return values.cast(pl.String)
 
 
-def _deal(digest: str, said: pl.DataFrame, windows: Iterable[_Awaited]) -> None:
+def _deal(file: Window, said: pl.DataFrame, windows: Iterable[_Awaited]) -> None:
     """Give each window what a file says about its rows."""
     windows = list(windows)
     keys = pl.concat([one.keys.alias("key").to_frame().with_columns(pl.lit(k).alias("window")) for k, one in enumerate(windows)])
@@ -262,7 +262,7 @@ def _deal(digest: str, said: pl.DataFrame, windows: Iterable[_Awaited]) -> None:
     for k, one in enumerate(windows):
         if (part := parts.get((k,))) is not None:
             one.joined = None
-        one.said[digest] = NOTHING if part is None else part
+        one.said[file] = NOTHING if part is None else part
 
 
 def _write(rows: pl.DataFrame, window: Window, folder: Path) -> tuple[Path, str]:

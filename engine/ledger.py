@@ -577,7 +577,8 @@ def _sqlite_settings(connection: Any, _: Any) -> None:
 
 def labels_come_later(configuration: str) -> bool:
     """Whether a recorded configuration (JSON) has the labels of its window come later."""
-    return bool(json.loads(configuration).get("stream", {}).get("labels"))
+    stream = json.loads(configuration).get("stream", {})
+    return bool((stream.get("labels") or {}).get("folder"))
 
 
 def closed_as(cycles: Sequence[Cycle], *outcomes: Outcome) -> list[Cycle]:

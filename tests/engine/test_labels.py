@@ -246,17 +246,19 @@ def test_a_window_whose_rows_cannot_be_told_apart_breaks_its_contract(keys: list
 
 
 @pytest.mark.parametrize(
-    ("setting", "message"),
+    ("settings", "message"),
     [
-        ("{folder: labels}", "missing 1 required positional argument: 'key'"),
-        ("{folder: labels, key: id, patience: soon}", "patience is 'soon'; write a number and one of s, m, h, d, w, such as 30d"),
-        ("{folder: labels, key: id, coverage: 0}", "coverage is 0; it is a share of the rows, over 0 and up to 1"),
-        ("{folder: labels, key: id, coverge: 1}", "unexpected keyword argument 'coverge'"),
+        (["folder=labels"], "`folder`, where labels land, and `key`, what names a row, belong together"),
+        (
+            ["folder=labels", "key=id", "patience=soon"],
+            "patience is 'soon'; write a number and one of s, m, h, d, w, such as 30d",
+        ),
+        (["folder=labels", "key=id", "coverage=0"], "coverage is 0; it is a share of the rows, over 0 and up to 1"),
     ],
 )
-def test_a_wrong_setting_is_named(setting: str, message: str) -> None:
+def test_a_wrong_setting_is_named(settings: list[str], message: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^stream\.labels: ") as refused:
-        parts(resolve(["stream=flights", f"stream.labels={setting}"]))
+        parts(resolve(["stream=flights", *(f"stream.labels.{setting}" for setting in settings)]))
     assert message in str(refused.value)
 
 
