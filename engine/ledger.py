@@ -206,8 +206,7 @@ class Ledger:
         """The cycle that works on this window: the unfinished one, else the closed one, else a new first attempt."""
         latest = self._latest(window.stream, window.digest)
         if latest and latest.closed is None and latest.sequence != SEQUENCE:
-            begun = f"begun by step sequence {latest.sequence}, this program runs sequence {SEQUENCE}"
-            self._set_aside(latest, f"{begun}: tried again from the start")
+            self._set_aside(latest)
             return self._insert(window, latest.attempt + 1)
         if latest and latest.outcome == INTERRUPTED:
             return self._insert(window, latest.attempt + 1)
@@ -217,7 +216,7 @@ class Ledger:
         """Open the next attempt on a window; one that is unfinished is set aside."""
         latest = self._latest(window.stream, window.digest)
         if latest and latest.closed is None:
-            self._set_aside(latest, "begun again by `warmstart retry`")
+            self._interrupt(latest, "begun again by `warmstart retry`")
         return self._insert(window, latest.attempt + 1 if latest else 1)
 
     def _latest(self, stream: str, digest: str) -> Cycle | None:
@@ -246,7 +245,11 @@ class Ledger:
             tx.execute(cycles.insert().values(**row))
         return _cycle(row | {"closed": None, "outcome": None, "version": None, "reason": None})
 
-    def _set_aside(self, cycle: Cycle, reason: str) -> None:
+    def _set_aside(self, cycle: Cycle) -> None:
+        begun = f"begun by step sequence {cycle.sequence}, this program runs sequence {SEQUENCE}"
+        self._interrupt(cycle, f"{begun}: tried again from the start")
+
+    def _interrupt(self, cycle: Cycle, reason: str) -> None:
         with self._fenced(cycle.window.stream) as tx:
             tx.execute(
                 cycles.update().where(cycles.c.id == cycle.id).values(outcome=INTERRUPTED, closed=time.time(), reason=reason)
