@@ -30,6 +30,10 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 NOTHING = pl.DataFrame(schema={"key": pl.String, "label": pl.Null, "file": pl.String})
 
 
+GONE = Breach(None, "the window's file cannot be read any more: deliver it again")
+CHANGED = Breach(None, "the window's rows are not those that were taken up: deliver them as a new window")
+
+
 class LabelsPending(Exception):
     """Too few rows of a window have a label yet: its cycle stays open, and the loop comes back to it."""
 
@@ -152,7 +156,7 @@ class LabelFolder:
         """
         now, awaited = time.time(), self._await(window)
         if awaited is None:
-            return Labelled(window, now, (Breach(None, "the window's file cannot be read any more: deliver it again"),))
+            return Labelled(window, now, (GONE,))
         self._awaited[window.digest] = awaited
         self._read([awaited])
         try:
@@ -164,7 +168,12 @@ class LabelFolder:
         if joined.disputed:
             return Labelled(window, now, (self._disputed(window, awaited, joined),), joined.files)
         names = [column.name for column in (*self.schema.columns, *self.schema.watched)]
-        rows = table.read(window, self.schema, [*names, self.settings.key, *([self.schema.time] if self.schema.time else [])])
+        try:
+            rows = table.read(window, self.schema, [*names, self.settings.key, *([self.schema.time] if self.schema.time else [])])
+        except ValueError:
+            return Labelled(window, now, (GONE,))
+        if not _as_key(rows[self.settings.key]).equals(awaited.keys):
+            return Labelled(window, now, (CHANGED,))
         rows = rows.with_row_index(ROW).with_columns(joined.labels.alias(self.schema.target)).filter(joined.known)
         if breaches := contract.check_labels(rows, self.schema):
             return Labelled(window, now, breaches, joined.files)
@@ -211,12 +220,10 @@ class LabelFolder:
         key, target = self.settings.key, self.schema.target
         try:
             rows = pl.read_parquet(file.uri, columns=[key, target])
-            keys, labels = _as_key(rows[key]), rows[target]
+            keys, labels = _as_key(rows[key]), table.labels(rows[target]) if self.schema.classes else rows[target]
         except (ValueError, pl.exceptions.PolarsError, OSError) as error:
             self._unusable[file] = f"{file.uri} cannot be used ({str(error).splitlines()[0]}): deliver it again"
             return NOTHING
-        if self.schema.classes:
-            labels = table.labels(labels)
         named = pl.lit(file.uri).alias("file")
         return pl.DataFrame([keys.alias("key"), labels.alias("label")]).with_columns(named)
 

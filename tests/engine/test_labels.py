@@ -192,6 +192,7 @@ def test_labels_that_contradict_each_other_are_named_with_their_files(tmp_path: 
         (SCHEMA, [1.0, 1.0, 1.0], "the target is 1.0 in all 3 rows: nothing can be learnt from it"),
         (SCHEMA, ["a", "b", "c"], "the target holds String, expected numbers"),
         (CLASSES, [0, 1, 7], "1 of 3 rows hold '7', which is none of the classes 0, 1, 2"),
+        (SCHEMA, [[1], [2], [3]], "the target holds List(Int64), expected numbers"),
         (CLASSES, [0, 1, None], "the target is null, NaN or infinite in 1 of 3 rows"),
     ],
 )
@@ -202,6 +203,25 @@ def test_labels_meet_the_contract_as_targets_in_windows_do(
     deliver(tmp_path, "all", [1, 2, 3], values)
     (breach,) = labelled(tmp_path, window, schema).breaches
     assert breach.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [(["three"], "the target holds String, expected numbers"), ([[3]], "what the label files say cannot be joined: ")],
+)
+def test_files_that_store_labels_as_different_things_are_said_so(tmp_path: Path, odd: list[object], message: str) -> None:
+    window = landed(tmp_path, [1, 2, 3])
+    deliver(tmp_path, "numbers", [1, 2], [1.0, 2.0])
+    deliver(tmp_path, "odd", [3], odd)
+    (breach,) = labelled(tmp_path, window).breaches
+    assert breach.message.startswith(message)
+
+
+def test_classes_that_are_no_text_are_named_with_their_file(tmp_path: Path) -> None:
+    window = landed(tmp_path, [1, 2, 3])
+    deliver(tmp_path, "odd", [1, 2, 3], [[1], [2], [0]])
+    with pytest.raises(LabelsPending, match=r"labels/odd\.parquet cannot be used \(cannot cast List type"):
+        labelled(tmp_path, window, CLASSES)
 
 
 def test_classes_are_the_same_whatever_they_are_stored_as(tmp_path: Path) -> None:
@@ -223,12 +243,22 @@ def test_after_its_patience_a_window_goes_on_with_the_labels_that_are_there_if_t
     assert labelled(tmp_path, window, waited=86_400, patience="1d").window.rows == 2
 
 
-def test_a_window_that_is_gone_when_its_labels_come_is_said_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seen", [False, True], ids=["by a new process", "by the one that waited"])
+def test_a_window_that_is_gone_or_another_when_its_labels_come_is_said_so(tmp_path: Path, seen: bool) -> None:
     window = landed(tmp_path, [1, 2])
     deliver(tmp_path, "all", [1, 2], [1.0, 2.0])
+
+    def breach() -> str:
+        (found,) = folder.label(window, Contract(min_rows=2), 0.0, tmp_path).breaches
+        return found.message
+
+    folder = LabelFolder(Labels(str(tmp_path / "labels"), "id"), SCHEMA)
+    if seen:
+        assert folder.ready([window], {}) == {window.digest}
+        landed(tmp_path, [1, 2, 3])
+        assert breach() == "the window's rows are not those that were taken up: deliver them as a new window"
     Path(window.uri).unlink()
-    (breach,) = labelled(tmp_path, window).breaches
-    assert breach.message == "the window's file cannot be read any more: deliver it again"
+    assert breach() == "the window's file cannot be read any more: deliver it again"
 
 
 @pytest.mark.parametrize(
