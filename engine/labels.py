@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -112,7 +112,7 @@ def join(keys: pl.Series, said: pl.DataFrame) -> Joined:
     return Joined(found["label"], found["different"].is_not_null(), tuple(disputed), tuple(files))
 
 
-@dataclass
+@dataclass(eq=False)
 class _Awaited:
     """A window's keys, and what each label file says about them."""
 
@@ -206,8 +206,11 @@ class LabelFolder:
                 one.joined = None
             for new in files - one.said.keys():
                 lacking.setdefault(new, []).append(one)
+        keys, of = NOTHING, list[_Awaited]()
         for file, windows in lacking.items():
-            _deal(file, self._table(file), windows)
+            if windows != of:  # mostly they are the same ones for every file
+                keys, of = _keys(windows), windows
+            _deal(file, self._table(file).join(keys, on="key"), windows)
 
     def _files(self) -> list[Window]:
         folder = Path(self.settings.folder)
@@ -261,11 +264,14 @@ def _as_key(values: pl.Series) -> pl.Series:
     return values.cast(pl.String)
 
 
-def _deal(file: Window, said: pl.DataFrame, windows: Iterable[_Awaited]) -> None:
-    """Give each window what a file says about its rows."""
-    windows = list(windows)
-    keys = pl.concat([one.keys.alias("key").to_frame().with_columns(pl.lit(k).alias("window")) for k, one in enumerate(windows)])
-    parts = said.join(keys, on="key").partition_by("window", as_dict=True, include_key=False)
+def _keys(windows: Sequence[_Awaited]) -> pl.DataFrame:
+    """`key` and `window`, the place of the window in the sequence."""
+    return pl.concat([one.keys.alias("key").to_frame().with_columns(pl.lit(k).alias("window")) for k, one in enumerate(windows)])
+
+
+def _deal(file: Window, said: pl.DataFrame, windows: Sequence[_Awaited]) -> None:
+    """Give each window what a file says about its rows; `said` names the window as `_keys` does."""
+    parts = said.partition_by("window", as_dict=True, include_key=False)
     for k, one in enumerate(windows):
         if (part := parts.get((k,))) is not None:
             one.joined = None
