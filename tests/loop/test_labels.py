@@ -318,7 +318,9 @@ def test_killed_while_it_waits_a_new_engine_goes_on(later: Toy, monkeypatch: pyt
 
 
 @pytest.mark.slow
-def test_a_score_belongs_to_the_version_that_answered_though_another_is_live_by_then(later: Toy):
+def test_a_score_belongs_to_the_version_that_answered_though_another_is_live_by_then(
+    later: Toy, capsys: pytest.CaptureFixture[str]
+):
     with later.engine() as engine:
         truths = {day: land(later, day, turned=True) for day in (2, 3, 4)}
         assert carried(engine) == []
@@ -347,6 +349,14 @@ def test_a_score_belongs_to_the_version_that_answered_though_another_is_live_by_
         assert closing.outcome in ("promoted", "rejected")
         trained = step(later, 5, "train")
         assert sum(trained[f"rows_{part}"] for part in ("fit", "stop", "judge")) == 2 * ROWS
+
+    capsys.readouterr()
+    later("explain", "2")
+    told = capsys.readouterr().out
+    assert "day-3: 800 rows" in told
+    assert "version 1, from window day-1: there is no champion yet" in told
+    later("report", "--output", "page.html")
+    assert re.search(r"<title>day-4: the first model left alone, rmse [0-9.]+", (later.root / "page.html").read_text())
 
     # The lineage of version 2 names the labelled files by digest.
     named = dict(later.registry("select version, value from model_version_tags where key = 'warmstart.windows'"))
