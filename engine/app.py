@@ -71,7 +71,7 @@ def update(overrides: tuple[str, ...]) -> None:
     """Do what is pending, then exit. Uses a running Triton, else starts one to verify and stops it."""
     with at_work(resolve(overrides), "update") as (loop, display):
         closings = list(loop.carry_pending())
-        if not closings:
+        if not closings and not loop.waiting:
             display.say("nothing is pending")
     sys.exit(_code(closings))
 
@@ -174,7 +174,7 @@ def reject(number: int | None, overrides: tuple[str, ...]) -> None:
 @click.argument("window")
 @OVERRIDES
 def retry(window: str, overrides: tuple[str, ...]) -> None:
-    """Try a window again that was quarantined, rejected or kept: a new attempt from the start."""
+    """Try a window again that was quarantined, rejected or kept, or waits for labels: a new attempt from the start."""
     from engine.locks import Busy
     from engine.nouns import Outcome
 
@@ -187,7 +187,7 @@ def retry(window: str, overrides: tuple[str, ...]) -> None:
         latest = cycles[window]
         if latest.outcome == Outcome.PROMOTED:
             raise ConfigurationError(f"window {window} was promoted as version {latest.version}; there is nothing to try again")
-        if latest.closed is not None:
+        if latest.closed is not None or latest in ledger.awaiting_labels(name):
             ledger.again(latest.window)
     try:
         with at_work(config, "retry") as (loop, _):
@@ -203,11 +203,13 @@ def retry(window: str, overrides: tuple[str, ...]) -> None:
 @click.option("--target", required=True, help="The column to predict.")
 @click.option("--time", "time_column", help="The column that orders rows; without it, the only date or time there is.")
 @click.option("--name", help="Of the stream; without it, the folder's.")
-def init(folder: str, target: str, time_column: str | None, name: str | None) -> None:
+@click.option("--labels", help="The folder where the target lands, when it comes later than the window.")
+@click.option("--key", help="The column that names a row in the windows and in the label files.")
+def init(folder: str, target: str, time_column: str | None, name: str | None, labels: str | None, key: str | None) -> None:
     """Draft stream/NAME.yaml for a folder of Parquet files, each one window, from a look at them."""
     from engine.draft import draft
 
-    drafted = draft(folder, target, time_column, name)
+    drafted = draft(folder, target, time_column, name, labels, key)
     drafted.write()
     click.echo(f"{drafted.path}: {drafted.summary}\nnow look at it, then: warmstart run stream={drafted.path.stem}")
 

@@ -43,10 +43,20 @@ class Contract:
             )
         for column in (*schema.columns, *schema.watched):
             breaches += self._feature(frame, column)
-        breaches += _target(frame, schema) or self._variety(frame, schema)
+        if schema.key is None:
+            breaches += _target(frame, schema) or self._variety(frame, schema)
+        else:
+            breaches += _key(frame, schema.key)
         if schema.time is not None:
             breaches += _time(frame, schema.time)
         return tuple(breaches)
+
+    def check_labels(self, frame: pl.DataFrame, schema: Schema) -> tuple[Breach, ...]:
+        """The same for the rows of a window whose labels came later, once they are there; the rest of it was checked before."""
+        if frame.height < self.min_rows:
+            message = f"{frame.height} rows have a label; at least {self.min_rows} are needed (`stream.contract.min_rows`)"
+            return (Breach(schema.target, message),)
+        return tuple(_target(frame, schema) or self._variety(frame, schema))
 
     def _feature(self, frame: pl.DataFrame, column: Column) -> list[Breach]:
         if column.name not in frame.columns:
@@ -138,6 +148,20 @@ def _classes(values: pl.Series, schema: Schema) -> list[Breach]:
             "(`stream.classes`) are fixed when it begins, so a truly new class needs a stream of another name",
         )
     ]
+
+
+def _key(frame: pl.DataFrame, name: str) -> list[Breach]:
+    if name not in frame.columns:
+        return [_absent(frame, name)]
+    values = frame[name]
+    if not (values.dtype.is_integer() or _is_text(values.dtype)):
+        return [Breach(name, f"the key holds {values.dtype}, expected whole numbers or text (`stream.labels.key`)")]
+    if values.null_count():
+        return [Breach(name, f"the key is null in {values.null_count()} of {frame.height} rows: no label can be found for them")]
+    if twice := frame.height - values.n_unique():
+        shown = ", ".join(str(value) for value in values.filter(values.is_duplicated()).unique(maintain_order=True).head(3))
+        return [Breach(name, f"the key is not unique: {twice} of {frame.height} rows repeat one ({shown})")]
+    return []
 
 
 def _time(frame: pl.DataFrame, name: str) -> list[Breach]:

@@ -18,7 +18,7 @@ def carry(
 
     Every line is a step: done once to its end, remembered by the ledger, safe to run again when it was interrupted. `current` is
     the resolved configuration of today; the one that this cycle began with is what counts. `latest` is False for a window with
-    newer ones behind it.
+    newer ones behind it. Raises LabelsPending, with the cycle left open, while the window's labels are still to come.
     """
     stream = wire(steps("configuration", recorded, current))
     champion = steps("champion", stream.champion)
@@ -27,12 +27,18 @@ def carry(
     if breaches:
         return steps("close", stream.quarantine, window, breaches)
 
-    if champion:
-        drift = steps("drift", stream.compare, window, champion)
-        live = steps("score", stream.score, window, champion)
-        decision = steps("decide", stream.decide, window, champion, drift, live, latest)
-    else:
-        decision = steps("decide", stream.begin)
+    drift = steps("drift", stream.compare, window, champion) if champion else None
+    said = steps("predict", stream.predict, window) if champion else None
+
+    if stream.labels_come_later:  # maybe in weeks, and with another champion by then
+        labelled = steps("label", stream.label, window)
+        if labelled.breaches:
+            return steps("close", stream.quarantine, window, labelled.breaches)
+        window = labelled.window
+        champion = steps("champion.labelled", stream.champion)
+
+    live = steps("score", stream.score, window, said) if said else None
+    decision = steps("decide", stream.decide, window, champion, drift, live, latest)
     if not decision.retrain:
         return steps("close", stream.keep, champion, decision)
 

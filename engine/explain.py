@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engine.gate import amount
-from engine.ledger import Cycle, Ledger, Step, decode
+from engine.ledger import Cycle, Ledger, Step, decode, labels_come_later
 from engine.nouns import (
     Breach,
     Champion,
@@ -16,7 +16,9 @@ from engine.nouns import (
     Decision,
     DriftReport,
     JobFailure,
+    Labelled,
     LiveScore,
+    Predicted,
     Scorecard,
     Training,
     Verdict,
@@ -52,6 +54,10 @@ def story(ledger: Ledger, cycle: Cycle) -> Iterator[Section]:
         yield "contract", [f"{b.column or 'table'}: {b.message}" for b in breaches]
     if drift := _read(steps, "drift", DriftReport):
         yield "drift", drift_lines(drift)
+    if labelled := _read(steps, "label", Labelled):
+        yield "labels", _labels(cycle, steps, labelled)
+    elif cycle.closed is None and (said := answered(steps, cycle.opened)):
+        yield "labels", [said]
     if live := _read(steps, "score", LiveScore):
         said = f"version {live.version} on {live.score.rows:,} rows before anybody trained on them"
         yield "live", [f"{said}: {_metrics(live.score.metrics)}"]
@@ -113,6 +119,43 @@ def _window(cycle: Cycle) -> list[str]:
     ]
 
 
+def answered(steps: Mapping[str, Step], opened: float) -> str | None:
+    """Who answered a window and when, and when its labels came; None when they came with it."""
+    said, labelled = _read(steps, "predict", Predicted), _read(steps, "label", Labelled)
+    checked = "validate" in steps and not _read(steps, "validate", tuple[Breach, ...])
+    if labelled is None and not (checked and labels_come_later(steps["configuration"].result)):
+        return None
+    since = steps["predict"].finished if said else opened
+    who = f"predicted by version {said.version}" if said else "taken up when no version was live,"
+    then = f"labelled at {_clock(labelled.when)} (after {_span(labelled.when - since)})" if labelled else "not labelled yet"
+    return f"{who} at {_clock(since)}, {then}"
+
+
+def _labels(cycle: Cycle, steps: Mapping[str, Step], labelled: Labelled) -> list[str]:
+    lines = [answered(steps, cycle.opened) or ""]
+    if labelled.breaches:
+        return [*lines, *(f"{breach.column or 'table'}: {breach.message}" for breach in labelled.breaches)]
+    window, files = labelled.window, labelled.files
+    more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+    return [
+        *lines,
+        f"{window.rows:,} of {cycle.window.rows:,} rows, from {', '.join(files[:3])}{more}",
+        f"{window.uri}, SHA-256 {window.digest}",
+    ]
+
+
+def _span(seconds: float) -> str:
+    """A duration in the largest unit that is not too large.
+
+    >>> [_span(s) for s in (0.4, 90, 11_520, 259_200)]
+    ['0.4 s', '1.5 min', '3.2 h', '3.0 days']
+    """
+    for size, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
 def _training(training: Training | JobFailure) -> list[str]:
     if isinstance(training, JobFailure):
         return [training.reason]
@@ -138,7 +181,7 @@ def _card(card: Scorecard) -> list[str]:
 def _parents(ledger: Ledger, cycle: Cycle) -> Iterator[str]:
     """From this cycle back to the first version."""
     made = {c.version: c for c in ledger.cycles(cycle.window.stream) if c.version is not None and _made(ledger, c)}
-    while champion := _read({s.name: s for s in ledger.steps(cycle.id)}, "champion", Champion | None):
+    while champion := _started_from(ledger, cycle):
         parent = made.get(champion.version)
         yield f"version {champion.version}, from window {champion.window}: {parent.reason if parent else 'its cycle is gone'}"
         if parent is None or parent.id == cycle.id:
@@ -146,11 +189,18 @@ def _parents(ledger: Ledger, cycle: Cycle) -> Iterator[str]:
         cycle = parent
 
 
+def _started_from(ledger: Ledger, cycle: Cycle) -> Champion | None:
+    """The champion that a cycle's challenger was trained from: with labels that came later, the one of that time."""
+    steps = {step.name: step for step in ledger.steps(cycle.id)}
+    champion: Champion | None = _read(steps, "champion.labelled" if "label" in steps else "champion", Champion | None)
+    return champion
+
+
 def _made(ledger: Ledger, cycle: Cycle) -> bool:
     return ledger.step(cycle.id, "register") is not None
 
 
-def _read(steps: dict[str, Step], name: str, kind: Any) -> Any:
+def _read(steps: Mapping[str, Step], name: str, kind: Any) -> Any:
     return decode(kind, steps[name].result) if name in steps else None
 
 

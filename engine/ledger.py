@@ -20,13 +20,13 @@ from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
-from engine.nouns import Closing, Outcome, Window
+from engine.nouns import Closing, Labelled, Outcome, Window
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 LAYOUT = 2  # of the tables below; a database written by another layout is refused, not guessed at
-SEQUENCE = 1  # of the steps in cycle.py; work begun by another sequence is set aside and tried again from the start
+SEQUENCE = 2  # of the steps in cycle.py; work begun by another sequence is set aside and tried again from the start
 
 metadata = sa.MetaData()
 layout = sa.Table("layout", metadata, sa.Column("version", sa.Integer, primary_key=True))
@@ -213,8 +213,10 @@ class Ledger:
         return latest or self._insert(window, 1)
 
     def again(self, window: Window) -> Cycle:
-        """Open the next attempt on a window whose last one ended."""
+        """Open the next attempt on a window; one that is unfinished is set aside."""
         latest = self._latest(window.stream, window.digest)
+        if latest and latest.closed is None:
+            self._interrupt(latest, "begun again by `warmstart retry`")
         return self._insert(window, latest.attempt + 1 if latest else 1)
 
     def _latest(self, stream: str, digest: str) -> Cycle | None:
@@ -244,7 +246,10 @@ class Ledger:
         return _cycle(row | {"closed": None, "outcome": None, "version": None, "reason": None})
 
     def _set_aside(self, cycle: Cycle) -> None:
-        reason = f"begun by step sequence {cycle.sequence}, this program runs sequence {SEQUENCE}: tried again from the start"
+        begun = f"begun by step sequence {cycle.sequence}, this program runs sequence {SEQUENCE}"
+        self._interrupt(cycle, f"{begun}: tried again from the start")
+
+    def _interrupt(self, cycle: Cycle, reason: str) -> None:
         with self._fenced(cycle.window.stream) as tx:
             tx.execute(
                 cycles.update().where(cycles.c.id == cycle.id).values(outcome=INTERRUPTED, closed=time.time(), reason=reason)
@@ -278,6 +283,24 @@ class Ledger:
         query = sa.select(cycles).where(cycles.c.stream == stream, ~settled).order_by(cycles.c.opened, cycles.c.id)
         with self.engine.connect() as tx:
             return [_cycle(row) for row in tx.execute(query).mappings()]
+
+    def awaiting_labels(self, stream: str) -> list[Cycle]:
+        """The unfinished cycles that were checked and go on when the labels of their window are there."""
+        query = (
+            sa.select(steps.c.cycle, steps.c.name, steps.c.result)
+            .join(cycles, steps.c.cycle == cycles.c.id)
+            .where(cycles.c.stream == stream, cycles.c.closed.is_(None), steps.c.name.in_(("configuration", "validate", "label")))
+        )
+        done: dict[str, dict[str, str]] = {}
+        with self.engine.connect() as tx:
+            for cycle, name, result in tx.execute(query):
+                done.setdefault(cycle, {})[name] = result
+        waits = {
+            cycle
+            for cycle, found in done.items()
+            if found.get("validate") == "[]" and "label" not in found and labels_come_later(found["configuration"])
+        }
+        return [cycle for cycle in self.unfinished(stream) if cycle.id in waits] if waits else []
 
     def counts(self, stream: str) -> dict[str, int]:
         """Outcome → how many cycles of the stream ended so."""
@@ -315,6 +338,16 @@ class Ledger:
         )
         with self.engine.connect() as tx:
             return [(_cycle(row), decode(kind, row["step_result"])) for row in tx.execute(query).mappings()]
+
+    def labelled(self, stream: str) -> dict[str, Labelled]:
+        """Cycle id → its window with the labels that came later, of every cycle that has found them."""
+        query = (
+            sa.select(steps.c.cycle, steps.c.result)
+            .join(cycles, steps.c.cycle == cycles.c.id)
+            .where(cycles.c.stream == stream, steps.c.name == "label")
+        )
+        with self.engine.connect() as tx:
+            return {cycle: decode(Labelled, result) for cycle, result in tx.execute(query)}
 
     def record(self, cycle: Cycle, name: str, result: object, started: float) -> None:
         """Write a finished step; a Closing closes the cycle in the same transaction.
@@ -543,6 +576,12 @@ def _release(row: Any) -> ReleaseRow:
 def _sqlite_settings(connection: Any, _: Any) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def labels_come_later(configuration: str) -> bool:
+    """Whether a recorded configuration (JSON) has the labels of its window come later."""
+    stream = json.loads(configuration).get("stream", {})
+    return bool((stream.get("labels") or {}).get("folder"))
 
 
 def closed_as(cycles: Sequence[Cycle], *outcomes: Outcome) -> list[Cycle]:

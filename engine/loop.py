@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from engine.cycle import carry
 from engine.jobs import JobLost
+from engine.labels import LabelsPending
 from engine.ledger import INTERRUPTED, Cycle, Ledger, Steps
 from engine.nouns import Closing, Window
 from engine.registry import RegistryUnreachable
@@ -35,13 +36,22 @@ class Listener(Protocol):
     def outage(self, error: Exception, wait: float) -> None:
         """Something does not answer; another try follows in `wait` seconds."""
 
+    def waits(self, window: Window, why: str) -> None:
+        """A cycle was left open until its window's labels are there."""
+
+
+def all_of_them(windows: Sequence[Window], since: Mapping[str, float]) -> set[str]:
+    """No window waits for labels: each has its own."""
+    return {window.digest for window in windows}
+
 
 @dataclass
 class Loop:
     """One stream's windows and how to carry them.
 
     `wire` makes the stream at work on a cycle from a recorded configuration; `reconnect` is called after an outage, before the
-    next try; `retries` are the waits in seconds; `tidy` is called after every window that ended.
+    next try; `retries` are the waits in seconds; `tidy` is called after every window that ended. `ready` says which windows need
+    not wait for labels, by digest; it is told when those that were begun were (Unix seconds).
     """
 
     stream: str
@@ -54,6 +64,9 @@ class Loop:
     retries: Sequence[float]
     listener: Listener
     tidy: Callable[[], object] = lambda: None
+    ready: Callable[[Sequence[Window], Mapping[str, float]], set[str]] = all_of_them
+    waiting: set[str] = field(default_factory=set)
+    """The ids of cycles that were carried as far as they go without labels."""
     _closed: set[str] = field(default_factory=set)
 
     def pending(self) -> list[Window]:
@@ -67,18 +80,32 @@ class Loop:
         return list((begun | {w.digest: w for w in landed if w.digest not in begun}).values())
 
     def carry_pending(self) -> Iterator[Closing]:
-        """Carry what is pending now, one window after another. Raises Interrupted when an outage outlasts the retries."""
-        windows = self.pending()
-        for position, window in enumerate(windows):
-            yield self._carry(window, latest=position == len(windows) - 1)
+        """Carry what is pending now, one window after another; one whose labels are to come is left for another time.
 
-    def _carry(self, window: Window, latest: bool) -> Closing:
+        Raises Interrupted when an outage outlasts the retries.
+        """
+        windows = self.pending()
+        begun = {cycle.window.digest: cycle for cycle in self.ledger.unfinished(self.stream)}
+        self.waiting &= {cycle.id for cycle in begun.values()}
+        ready = self.ready(windows, {digest: cycle.opened for digest, cycle in begun.items()})
+        last = max((position for position, window in enumerate(windows) if window.digest in ready), default=0)
+        for position, window in enumerate(windows):
+            waits = window.digest in begun and begun[window.digest].id in self.waiting and window.digest not in ready
+            if not waits and (closing := self._carry(window, latest=position >= last)):
+                yield closing
+
+    def _carry(self, window: Window, latest: bool) -> Closing | None:
         cycle = self.ledger.open(window)
         steps = Steps(self.ledger, cycle, lambda name: self.listener.step(window, name))
         started = time.monotonic()
         for wait in (*self.retries, None):
             try:
                 closing = carry(window, steps, self.current, lambda config: self.wire(config, cycle), latest)
+            except LabelsPending as pending:
+                if cycle.id not in self.waiting:
+                    self.listener.waits(window, str(pending))
+                self.waiting.add(cycle.id)
+                return None
             except OUTAGES as error:
                 if wait is None:
                     raise Interrupted(f"window {window.id} is left unfinished, nothing is lost: {error}") from error

@@ -40,7 +40,8 @@ class Schema:
 
     `watched` columns are no features: their drift is measured and may trigger, the model never sees them. `classes` are the
     labels of a classification as text, fixed for the stream's life, in the order in which the model answers; of two the second is
-    the positive one. A binary task without them has the targets 0 and 1, or false and true.
+    the positive one. A binary task without them has the targets 0 and 1, or false and true. `key` names the rows of windows whose
+    labels come later; without it every window brings its target.
     """
 
     columns: tuple[Column, ...]
@@ -49,6 +50,7 @@ class Schema:
     time: str | None = None
     watched: tuple[Column, ...] = ()
     classes: tuple[str, ...] = ()
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,28 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Predicted:
+    """What the live version said about a whole window; `answers` is the file of it, in the rows' order of time."""
+
+    version: int
+    answers: str
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A window whose labels came later: a Window of its own whose file holds the rows that have one, joined with it.
+
+    With `breaches` it is the window as it landed. `when` its labels were found, in Unix seconds; `files` are the label files that
+    said something about it.
+    """
+
+    window: Window
+    when: float
+    breaches: tuple[Breach, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LiveScore:
     """The live model on a whole window, before that window was trained on; `answers` is the file of what Triton said."""
 
@@ -193,6 +217,9 @@ class Slices:
     stop: float = 0.0
     judge: float = 0.2
     min_stop_rows: int = 200
+
+
+PAST = 64  # windows from before the champion's last that are offered to a strategy; it takes the ones it wants
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,9 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
     _import_early()
     from engine import retention, wiring
     from engine.display import Display
+    from engine.labels import folder_of
     from engine.locks import Locks
-    from engine.loop import Loop
+    from engine.loop import Loop, all_of_them
     from engine.stream import Stream
 
     parts = wiring.parts(config)
@@ -74,6 +75,7 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
                 retries=config["platform"]["retries"],
                 listener=display,
                 tidy=tidy,
+                ready=folder_of(parts.labels, parts.schema).ready if parts.labels else all_of_them,
             )
             try:
                 yield loop, display

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from engine.ledger import Cycle, Ledger
@@ -24,6 +25,7 @@ def stream_status(ledger: Ledger, stream: str, last: int = 5) -> dict[str, Any]:
         "counts": ledger.counts(stream),
         "waiting": [c.version for c in cycles if c.outcome == Outcome.WAITING],
         "unfinished": [c.window.id for c in cycles if c.closed is None],
+        "unlabelled": [c.window.id for c in ledger.awaiting_labels(stream)],
         "last": [_line(cycle) for cycle in cycles[-last:]],
     }
 
@@ -39,6 +41,17 @@ def _line(cycle: Cycle) -> dict[str, Any]:
         "reason": cycle.reason,
         "seconds": seconds,
     }
+
+
+def labels_awaited(windows: Sequence[str]) -> str:
+    """Which windows wait for labels.
+
+    >>> labels_awaited(["day-2"]), labels_awaited([f"day-{n}" for n in range(2, 9)])
+    ('1 window waits for labels: day-2', '7 windows wait for labels: day-2, day-3, day-4, day-5, … day-8')
+    """
+    many = len(windows) > 1
+    shown = ", ".join(windows) if len(windows) <= 5 else f"{', '.join(windows[:4])}, … {windows[-1]}"
+    return f"{len(windows):,} window{'s' * many} wait{'s' * (not many)} for labels: {shown}"
 
 
 def print_status(streams: list[dict[str, Any]], server: dict[str, Any] | None) -> None:
@@ -62,6 +75,8 @@ def print_status(streams: list[dict[str, Any]], server: dict[str, Any] | None) -
             console.print(Text(f"  the next window retrains: {reason}", "bold cyan"))
         for version in found["waiting"]:
             console.print(Text(f"  version {version} waits: `warmstart approve` or `warmstart reject`", "bold magenta"))
+        if waiting := found["unlabelled"]:
+            console.print(Text(f"  {labels_awaited(waiting)}", "bold cyan"))
         for line in found["last"]:
             console.print(
                 Text("  ") + outcome_line(line["window"], line["outcome"], line["version"], line["seconds"], line["reason"])

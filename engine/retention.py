@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.ledger import Cycle, Ledger
 from engine.locks import Busy, Locks
+from engine.nouns import PAST
 from serving.repository import Repository
 
 LASTING = (
     "champion",
+    "champion.labelled",
+    "predict",
+    "label",
     "decide",
     "register",
     "close",
@@ -36,6 +40,7 @@ class Retention:
     jobs: folders of fine-tunes; what was registered is in MLflow as well.
     answers: files of what the live version said to a window; the metrics are in the ledger.
     quarantined: windows put aside, with their reports.
+    labelled: files of windows joined with labels that came later; what the next fine-tune may draw from stays in any case.
     steps: cycles told with every step by `explain` and `report`; of older ones the Outcome, the decision and the lineage stay.
     """
 
@@ -43,6 +48,7 @@ class Retention:
     jobs: int = 20
     answers: int = 500
     quarantined: int = 500
+    labelled: int = 500
     steps: int = 1000
 
     def __post_init__(self) -> None:
@@ -78,11 +84,12 @@ def tidy(retention: Retention, place: Place, whole: bool = False, dry_run: bool 
     a later call.
     """
     # Folders are read before the ledger: whatever lies in one by then belongs to a cycle that is known below.
-    found = {kind: _entries(place.state / kind / place.stream) for kind in ("jobs", "answers", "quarantine")}
+    found = {kind: _entries(place.state / kind / place.stream) for kind in ("jobs", "answers", "quarantine", "labelled")}
     unsettled = place.ledger.unsettled(place.stream)
     needed = {cycle.id for cycle in unsettled} | _makers(place, _spared(place, unsettled))
     numbers = {"jobs": retention.jobs, "answers": retention.answers, "quarantine": retention.quarantined}
     freed = [_files(place, kind, found[kind], number, needed, dry_run) for kind, number in numbers.items()]
+    freed.append(_labelled(place, found["labelled"], retention.labelled, unsettled, dry_run))
     freed.append(_releases(place, retention.releases, 60.0 if whole else 0.0, dry_run))
     names, size = place.ledger.forget(place.stream, retention.steps, LASTING, needed, None if whole else AT_ONCE, dry_run)
     freed.append(Freed("steps", names, size))
@@ -115,8 +122,34 @@ def _files(place: Place, kind: str, found: dict[str, list[Path]], number: int, n
     spared = {_name(kind, cycle) for cycle in map(place.ledger.cycle, needed) if cycle}
     oldest = sorted(found, key=lambda name: (age.get(name, -1), name))
     surplus = [name for name in oldest[: len(found) - number] if name not in spared]
+    return _free(kind, {name: found[name] for name in surplus}, dry_run)
+
+
+def _labelled(place: Place, found: dict[str, list[Path]], number: int, unsettled: Sequence[Cycle], dry_run: bool) -> Freed:
+    """The same of labelled windows, in the order in which their labels came.
+
+    A fine-tune draws from `PAST` windows before its champion's last one and from all since; the champion may be the live version
+    or, after a rollback, the one before it.
+    """
+    done = [row for row in place.ledger.releases(place.stream) if row.state == "done"]
+    if len(found) <= number or not done:
+        return Freed("labelled", (), 0)
+    labelled = place.ledger.labelled(place.stream)
+    order = sorted(labelled.values(), key=lambda one: one.when)
+    champions = _makers(place, {version for version in (done[-1].version, done[-1].expects) if version is not None})
+    times = [labelled[cycle].when if cycle in labelled else 0.0 for cycle in champions]
+    times += [labelled[cycle.id].when for cycle in unsettled if cycle.id in labelled]
+    first = sum(one.when < min(times, default=0.0) for one in order)
+    kept = order[max(0, min(first - PAST, len(order) - number)) :]
+    spared = {f"{one.window.id}.{one.window.digest[:12]}" for one in kept}
+    at_work = {cycle.window.id for cycle in unsettled}  # whose file may be there and not in the ledger yet
+    surplus = [name for name in sorted(found.keys() - spared) if name.rpartition(".")[0] not in at_work]
+    return _free("labelled", {name: found[name] for name in surplus}, dry_run)
+
+
+def _free(kind: str, surplus: dict[str, list[Path]], dry_run: bool) -> Freed:
     size = 0
-    for path in (path for name in surplus for path in found[name]):
+    for path in (path for paths in surplus.values() for path in paths):
         size += _bytes(path)
         if not dry_run:
             _delete(path)

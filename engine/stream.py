@@ -6,6 +6,7 @@ import contextlib
 import functools
 import itertools
 import json
+import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,8 +22,10 @@ from engine.data import table
 from engine.drift import DriftLimits
 from engine.gate import Gate, Served, amount
 from engine.jobs import Jobs
+from engine.labels import ROW, Labels, folder_of
 from engine.ledger import Cycle, Ledger, closed_as
 from engine.nouns import (
+    PAST,
     Breach,
     Champion,
     Closing,
@@ -30,8 +33,10 @@ from engine.nouns import (
     DriftReport,
     JobFailure,
     JobSpec,
+    Labelled,
     LiveScore,
     Outcome,
+    Predicted,
     Release,
     Schema,
     Scorecard,
@@ -49,7 +54,6 @@ from serving.config import ModelConfig, Tensor
 from serving.errors import Refused, Unreachable
 from serving.release import Deployment
 
-PAST = 64  # windows offered to a strategy; it takes the ones it wants
 PROFILE = "profile.npz"
 
 
@@ -71,6 +75,7 @@ class Parts:
     catch_up: Literal["latest", "each"]
     require_approval: bool
     max_batch_size: int
+    labels: Labels | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ class Stream:
         self.cycle = cycle
         self.gate = parts.gate
         self.require_approval = parts.require_approval
+        self.labels_come_later = parts.labels is not None
 
     # what is there
 
@@ -108,14 +114,14 @@ class Stream:
     def compare(self, window: Window, champion: Champion) -> DriftReport:
         """The window's Profile against what the champion was trained on."""
         reference = _profile(Path(champion.folder) / PROFILE)
-        current = profile.build(_frame(window, self.parts.schema), self.parts.schema, reference.edges)
+        current = profile.build(_landed(window, self.parts.schema), self.parts.schema, reference.edges)
         return drift.compare(reference, current, self.parts.drift, window.id, champion.version)
 
-    def score(self, window: Window, champion: Champion) -> LiveScore:
+    def predict(self, window: Window) -> Predicted:
         """Ask the live endpoint about the whole window before anybody trains on it."""
-        frame = _frame(window, self.parts.schema)
+        arrays = table.inputs(_landed(window, self.parts.schema), self.parts.schema)
         try:
-            answer = self.outside.deployment.endpoints[0].infer(self.parts.name, table.inputs(frame, self.parts.schema))
+            answer = self.outside.deployment.endpoints[0].infer(self.parts.name, arrays)
         except Refused as error:  # the live version does not answer: an outage, whatever the server calls it
             raise Unreachable(str(error)) from error
         said = evaluate.answers(answer.outputs[self.parts.schema.target])
@@ -124,22 +130,43 @@ class Stream:
         with part.open("wb") as file:
             np.save(file, said)
         part.replace(path)
-        truth = table.target(frame, self.parts.schema).reshape(-1)
-        return LiveScore(answer.version, evaluate.score(truth, said, self.parts.schema.task), str(path))
+        return Predicted(answer.version, str(path))
+
+    def label(self, window: Window) -> Labelled:
+        """The rows whose labels came later, as a Window of their own. Raises LabelsPending until there are enough."""
+        assert self.parts.labels is not None
+        waited = time.time() - self.cycle.opened
+        there = folder_of(self.parts.labels, self.parts.schema)
+        return there.label(window, self.parts.contract, waited, self._file("labelled", ""))
+
+    def score(self, window: Window, said: Predicted) -> LiveScore:
+        """What the live version said, against the truth."""
+        schema, answers = self.parts.schema, np.load(said.answers)
+        if self.labels_come_later:
+            answers = answers[table.read(window, schema, [ROW])[ROW].to_numpy()]
+        truth = table.target(_frame(window, schema), schema).reshape(-1)
+        return LiveScore(said.version, evaluate.score(truth, answers, schema.task), said.answers)
 
     # whether to retrain
 
-    def begin(self) -> Decision:
-        """The first window trains the first champion, whatever else was asked for until now."""
-        self.outside.ledger.use(self.cycle)
-        return Decision(True, "first", "there is no champion yet")
+    def decide(
+        self, window: Window, champion: Champion | None, report: DriftReport | None, live: LiveScore | None, latest: bool
+    ) -> Decision:
+        """An event retrains; else ask the trigger. Of a backlog only the latest window retrains, and for all of them.
 
-    def decide(self, window: Window, champion: Champion, report: DriftReport, live: LiveScore, latest: bool) -> Decision:
-        """An event retrains; else ask the trigger. Of a backlog only the latest window retrains, and for all of them."""
+        The first window trains the first champion, whatever else was asked for until then. What a trigger looks at must be about
+        the champion: a window that was answered by another, before its labels came, says nothing against this one.
+        """
+        if champion is None:
+            self.outside.ledger.use(self.cycle)
+            return Decision(True, "first", "there is no champion yet")
         if held := self.outside.ledger.held(self.parts.name):
             return Decision(False, "none", f"the stream is held ({held})")
         if (latest or self.parts.catch_up == "each") and (events := self.outside.ledger.use(self.cycle)):
             return Decision(True, "event", "; ".join(f"{event.reason} (said by {event.who})" for event in events))
+        if report is None or live is None or (self.labels_come_later and {report.version, live.version} != {champion.version}):
+            said = f"version {live.version} answered this window" if live else "no version answered this window"
+            return Decision(False, "none", f"{said}; version {champion.version}, live by now, is judged by those that it answers")
         fresh = self._fresh(window, champion)
         trained = self.outside.ledger.cycle(champion.cycle_id)
         since = trained.window.end if trained else None
@@ -288,10 +315,16 @@ class Stream:
         """Past and fresh: up to the champion's last trained window, and every good one since, this one last."""
         known: dict[str, Window] = {}
         split = 0
-        for cycle in self.outside.ledger.cycles(self.parts.name):
+        labelled = self.outside.ledger.labelled(self.parts.name)
+        cycles = self.outside.ledger.cycles(self.parts.name)
+        if labelled:  # a window is there for training from the moment in which its labels are
+            cycles.sort(key=lambda cycle: labelled[cycle.id].when if cycle.id in labelled else cycle.opened)
+        for cycle in cycles:
             good = cycle.closed is not None and cycle.outcome in set(Outcome) - {Outcome.QUARANTINED}
-            if good and cycle.window.digest != window.digest:
-                known.setdefault(cycle.window.digest, cycle.window)
+            if good and cycle.window.digest != self.cycle.window.digest:
+                whole = labelled[cycle.id].window if cycle.id in labelled else cycle.window
+                if whole is cycle.window or Path(whole.uri).exists():  # else its labelled file was too old to be kept
+                    known[cycle.window.digest] = whole
             if champion and cycle.id == champion.cycle_id:
                 split = len(known)
         windows = tuple(known.values())
@@ -309,6 +342,14 @@ class Stream:
 @functools.lru_cache(maxsize=2)
 def _frame(window: Window, schema: Schema) -> pl.DataFrame:
     return table.read(window, schema)
+
+
+@functools.lru_cache(maxsize=2)
+def _landed(window: Window, schema: Schema) -> pl.DataFrame:
+    """The window without its target, where that comes later."""
+    if schema.key is None:
+        return _frame(window, schema)
+    return table.read(window, schema, [column.name for column in (*schema.columns, *schema.watched)])
 
 
 @functools.lru_cache(maxsize=2)

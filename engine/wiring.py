@@ -35,6 +35,7 @@ def parts(config: Mapping[str, Any]) -> Parts:
         catch_up=stream["catch_up"],
         require_approval=stream["require_approval"],
         max_batch_size=stream["max_batch_size"],
+        labels=build(stream["labels"], "stream.labels") if found.key else None,
     )
 
 
@@ -50,7 +51,10 @@ def schema(stream: Mapping[str, Any]) -> Schema:
         raise ConfigurationError("stream.classes: a multiclass task needs its classes, two at least: `classes: [a, b, c]`")
     if len(classes) != len(set(classes)) or (stream["task"] == "binary" and len(classes) not in (0, 2)):
         raise ConfigurationError(f"stream.classes: {', '.join(classes)}: each once, and of a binary task exactly two")
-    return Schema(columns, stream["target"], stream["task"], stream["time"], watched, classes)
+    labels = stream.get("labels") or {}
+    if bool(labels.get("folder")) != bool(labels.get("key")):
+        raise ConfigurationError("stream.labels: `folder`, where labels land, and `key`, what names a row, belong together")
+    return Schema(columns, stream["target"], stream["task"], stream["time"], watched, classes, labels.get("key"))
 
 
 def _label(value: object) -> str:

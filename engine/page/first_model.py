@@ -31,9 +31,10 @@ def left_alone(ledger: Ledger, stream: str, models: Path) -> Callable[[Sequence[
 
     def scores(cycles: Sequence[Cycle]) -> dict[str, Metrics]:
         found: dict[str, Metrics] = {}
+        labelled = ledger.labelled(stream)
         for cycle in cycles:
             try:
-                rows = table.read(cycle.window, schema)
+                rows = table.read(labelled[cycle.id].window if cycle.id in labelled else cycle.window, schema)
                 arrays, truth = table.inputs(rows, schema), table.target(rows, schema).reshape(-1)
             except (OSError, ValueError, pl.exceptions.PolarsError):
                 continue

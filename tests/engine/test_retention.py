@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from engine import ledger as tables
 from engine.configuration import ConfigurationError, resolve
 from engine.ledger import Cycle, Ledger, encode
 from engine.locks import Locks
-from engine.nouns import Closing, Decision, LiveScore, Outcome, Score
+from engine.nouns import PAST, Closing, Decision, Labelled, LiveScore, Outcome, Score
 from engine.opening import place_of
 from engine.page import history
 from engine.retention import LASTING, Place, Retention, tidy
@@ -135,6 +136,34 @@ def test_of_old_cycles_the_outcome_the_decision_and_the_lineage_stay(place: Plac
     assert [c.outcome for c in place.ledger.cycles("toy")] == ["promoted", "promoted", "kept", "kept", "promoted"]
     assert len(place.ledger.steps(promoted.id)) == 10
     assert len(history.read(place.ledger, "toy").windows) == 5
+
+
+def labelled(place: Place, cycle: Cycle, when: float) -> None:
+    """A cycle's labelled window, its file beside it."""
+    window = replace(cycle.window, digest=f"{cycle.window.digest[:8]}{'1' * 56}")
+    place.ledger.record(cycle, "label", Labelled(window, when), when)
+    path = place.state / "labelled" / "toy" / f"{window.id}.{window.digest[:12]}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"0123456789")
+
+
+def test_labelled_windows_that_a_fine_tune_may_draw_from_stay_and_older_ones_go(place: Place) -> None:
+    made = {1: story.promoted(place.ledger, 1, 1)}
+    for day in range(2, 111):
+        made[day] = (
+            story.promoted(place.ledger, day, 2 if day == 80 else 3) if day in (80, 100) else story.kept(place.ledger, day)
+        )
+    for day, cycle in sorted(made.items()):
+        # The labels of day 3 came last: it is fresh.
+        labelled(place, cycle, 1000.0 if day == 3 else float(day))
+    waits = story.opened(place.ledger, 200)
+    (place.state / "labelled" / "toy" / f"{waits.window.id}.0123456789ab.parquet").touch()
+    (place.state / "labelled" / "toy" / "orphan.0123456789ab.parquet").touch()
+    (freed,) = tidy(replace(ALL, jobs=1000, answers=1000, steps=1000, labelled=1), place, whole=True)
+    days = sorted(int(name.split(".")[0].removeprefix("day-")) for name in freed.names if name.startswith("day"))
+    # A rollback makes version 2 of day 80 champion again: 64 windows before it are offered.
+    assert (freed.kind, days, len(freed.names)) == ("labelled", [1, 2, *range(4, 80 - PAST)], 2 + 80 - PAST - 4 + 1)
+    assert tidy(replace(ALL, jobs=1000, answers=1000, steps=1000, labelled=1), place, whole=True) == []
 
 
 def test_a_dry_run_says_the_same_and_removes_nothing(place: Place) -> None:
