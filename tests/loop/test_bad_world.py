@@ -201,12 +201,11 @@ def test_a_window_a_thousand_times_larger_than_the_last_takes_bounded_memory_and
     assert child.returncode == 0, (toy.root / "said.txt").read_text()
     assert toy.outcomes()[-1] == ("day-2", "promoted", 2)
     assert toy.result(toy.cycles()[-1], "train")["steps"] == 2000
-    print(
-        f"{time.monotonic() - began:.0f} s; engine {used.ru_maxrss / 1024:.0f} MiB, job {int(peak.read_text()) / 2**20:.0f} MiB"
-    )
-    assert used.ru_maxrss * 1024 < 1.5e9
-    assert int(peak.read_text()) < 1.5e9
-    assert time.monotonic() - began < 240
+    seconds, engine_peak, job_peak = time.monotonic() - began, used.ru_maxrss * 1024, int(peak.read_text())
+    print(f"{seconds:.0f} s; at most {engine_peak / 2**20:.0f} MiB in the engine, {job_peak / 2**20:.0f} MiB in the job")
+    assert engine_peak < 1.5e9
+    assert job_peak < 1.5e9
+    assert seconds < 240
     with toy.engine() as engine:
         toy.land("day-3", rows(3, turned=True))
         assert (one(engine).outcome, toy.answer().version) == ("kept", 2)
@@ -221,7 +220,7 @@ def test_five_hundred_columns_are_served(empty: Toy) -> None:
 
     def wide(seed: int) -> pl.DataFrame:
         numbers = np.random.default_rng(seed).normal(size=(ROWS, 500))
-        return pl.DataFrame(numbers, schema=names).with_columns(rows(seed)["at"], wear=numbers[:, 0] + numbers[:, 499])
+        return pl.DataFrame(numbers, schema=names).with_columns(rows(seed)["at"], wear=pl.col("c0") + pl.col("c499"))
 
     with empty.engine() as engine:
         empty.land("day-1", wide(1))

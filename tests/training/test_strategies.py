@@ -51,6 +51,13 @@ def test_a_small_window_still_gets_its_least_steps() -> None:
     assert Replay(least_steps=32, batch=256).draw(np.zeros(3), 3, False, np.random.default_rng(0)).shape == (32, 256)
 
 
+@pytest.mark.parametrize(
+    "strategy", [Replay(most_steps=40, batch=10), Warm(most_steps=40, batch=10), Cold(most_steps=40, batch=10)]
+)
+def test_however_many_rows_there_are_a_fit_ends_after_its_most_steps(strategy: Strategy) -> None:
+    assert drawn(strategy).shape == (40, 10)
+
+
 def test_the_same_seed_draws_the_same_rows() -> None:
     assert np.array_equal(drawn(Replay()), drawn(Replay()))
 
