@@ -51,9 +51,7 @@ def test_a_small_window_still_gets_its_least_steps() -> None:
     assert Replay(least_steps=32, batch=256).draw(np.zeros(3), 3, False, np.random.default_rng(0)).shape == (32, 256)
 
 
-@pytest.mark.parametrize(
-    "strategy", [Replay(most_steps=40, batch=10), Warm(most_steps=40, batch=10), Cold(most_steps=40, batch=10)]
-)
+@pytest.mark.parametrize("strategy", [kind(most_steps=40, batch=10) for kind in (Replay, Warm, Cold)])
 def test_however_many_rows_there_are_a_fit_ends_after_its_most_steps(strategy: Strategy) -> None:
     assert drawn(strategy).shape == (40, 10)
 
