@@ -18,7 +18,7 @@ from engine.nouns import JobFailure, JobSpec, Training
 DEATHS = 3
 """A job that died so often without a word would go on dying: its cycle ends as rejected."""
 
-SAID = "said.txt"  # in the job's folder: all that its processes wrote to standard output and standard error
+SAID = "said.txt"  # in the job's folder: all that its last process wrote to standard output and standard error
 DIED = "deaths.txt"  # there, too: a line for every death, so that they are counted across starts of the engine
 ASKED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)  # somebody wanted that end; it says nothing about the job
 
@@ -145,8 +145,8 @@ def _is_open(number: int) -> bool:
 
 
 def _write_to(path: Path) -> None:
-    """Let standard output and standard error of this process go to a file."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    """Let standard output and standard error of this process go to a file, in place of what is in it."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
     for number in (1, 2):
         os.dup2(file, number)
     os.close(file)
