@@ -24,6 +24,7 @@ from engine.data.table import Arrays
 from engine.intact import WindowLost
 from engine.nouns import JobSpec, Slices, Training
 from engine.strategies.replay import Replay
+from engine.windows import digest_of
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -81,8 +82,9 @@ def test_the_judge_rows_have_no_influence(tmp_path: Path) -> None:
     frame = table.read(first, SCHEMA)
     _, _, judge = table.slices(frame.height, Slices(stop=0, judge=0.2))
     spoilt = frame.with_row_index().with_columns(minutes=frame["minutes"].scatter(list(judge), 1e6)).drop("index")
-    spoilt.write_parquet(tmp_path / "spoilt.parquet")
-    b = train.fit(job(tmp_path, "b", [dataclasses.replace(first, uri=str(tmp_path / "spoilt.parquet"))]))
+    path = tmp_path / "spoilt.parquet"
+    spoilt.write_parquet(path)
+    b = train.fit(job(tmp_path, "b", [dataclasses.replace(first, uri=str(path), digest=digest_of(path))]))
     assert all(torch.equal(weights(b)[name], weight) for name, weight in weights(a).items())
 
 
