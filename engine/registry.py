@@ -31,8 +31,13 @@ AWAY = (
     "UNAUTHENTICATED",
     "CUSTOMER_UNAUTHORIZED",
 )
-# MLflow itself would try for four minutes, and wait two for an answer; whoever carries windows tries again anyway.
-PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_DISABLE_TELEMETRY": "true"}
+ENVIRONMENT = {
+    # MLflow itself would try for four minutes, and wait two for an answer; whoever carries windows tries again anyway.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
 
 
 class RegistryUnreachable(Exception):
@@ -77,7 +82,7 @@ class Registry:
 
     @functools.cached_property
     def _client(self) -> Any:
-        for name, value in PATIENCE.items():
+        for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         import mlflow
 

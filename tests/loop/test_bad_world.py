@@ -194,7 +194,7 @@ def test_a_window_a_thousand_times_larger_than_the_last_takes_bounded_memory_and
     toy.land("day-2", rows(2, turned=True, count=800_000))
     peak = toy.root / "peak.txt"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), str(Path(__file__).parent)])}
-    command = [sys.executable, "-m", "engine.app", "update", "strategy.most_steps=2000"]
+    command = [sys.executable, "-m", "engine.app", "update", "+strategy.most_steps=2000"]
     measured = ["model._target_=trouble.Measured", f"+model.peak={peak}"]
     began = time.monotonic()
     with (toy.root / "said.txt").open("w") as said:
@@ -427,7 +427,7 @@ def test_an_mlflow_server_that_dies_and_comes_back_is_waited_for(toy: Toy) -> No
             assert said[0].startswith(f"MLflow does not answer: API request to http://127.0.0.1:{port}/api/2.0/mlflow/")
             assert toy.aliases() == {"champion": 2, "previous": 1}
             toy.land("day-3", rows(3, turned=True))
-            assert (one(engine).outcome, toy.answer().version) == ("kept", 2)
+            assert (one(engine).outcome, toy.answer().version) == ("promoted", 3)
     finally:
         stop()
 
