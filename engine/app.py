@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import math
@@ -342,7 +343,8 @@ def _judged_against(ledger: Ledger, cycle: Cycle) -> int | None:
     from engine.nouns import Scorecard
 
     judged = [step for step in ledger.steps(cycle.id) if step.name.startswith("judge.")]
-    card: Scorecard = decode(Scorecard, judged[-1].result)
+    last = max(judged, key=lambda step: int(step.name.removeprefix("judge.")))
+    card: Scorecard = decode(Scorecard, last.result)
     return card.champion_version
 
 
@@ -356,12 +358,32 @@ def main() -> None:
     """The command: a verb, or one clear line on what is wrong."""
     # A shell starts its background jobs with SIGINT ignored; SIGTERM must end them all the same.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    sys.unraisablehook = _again
+    try:
+        _verb()
+    finally:
+        # All is let go of. A second Ctrl-C would only make the interpreter's own end look like an accident.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _again(unraisable: Any) -> None:
+    """A Ctrl-C that arrives in a callback of the interpreter would be shown there and forgotten: it comes again in a moment."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
+def _verb() -> None:
     try:
         cli(standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
-        click.echo("stopped; the next start goes on from here", err=True)
+    except (click.exceptions.Abort, KeyboardInterrupt):  # click turns the one into the other
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            click.echo("stopped; the next start goes on from here", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from engine.data.table import labels
+from engine.intact import lost
 from engine.nouns import Breach, Column, Schema, Window
 
 
@@ -86,10 +87,11 @@ def quarantine(window: Window, breaches: tuple[Breach, ...], folder: Path) -> st
     partition = "*" in source.name  # all the files of a folder
     kept = folder / f"{window.id}.{window.digest[:12]}{'' if partition else source.suffix}"
     part = kept.with_name(f".{kept.name}")
-    if not kept.exists() and partition and source.parent.exists():
+    there = lost(window) is None  # not some other file that came under its name
+    if not kept.exists() and partition and there and source.parent.exists():
         shutil.copytree(source.parent, part, dirs_exist_ok=True)
         part.replace(kept)
-    elif not kept.exists() and source.exists():
+    elif not kept.exists() and there and source.exists():
         shutil.copyfile(source, part)
         part.replace(kept)
     report = folder / f"{window.id}.{window.digest[:12]}.json"

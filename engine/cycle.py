@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any
 
+from engine.intact import WindowLost
 from engine.ledger import Steps
 from engine.nouns import Closing, JobFailure, Window
 from engine.stream import Stream
@@ -16,11 +17,18 @@ def carry(
 ) -> Closing:
     """Carry one window to its Outcome. Killed anywhere and called again, it does what is left, once.
 
-    Every line is a step: done once to its end, remembered by the ledger, safe to run again when it was interrupted. `current` is
-    the resolved configuration of today; the one that this cycle began with is what counts. `latest` is False for a window with
-    newer ones behind it. Raises LabelsPending, with the cycle left open, while the window's labels are still to come.
+    `current` is the resolved configuration of today; the one that this cycle began with is what counts. `latest` is False for a
+    window with newer ones behind it. Raises LabelsPending, with the cycle left open, while the window's labels are still to come.
     """
     stream = wire(steps("configuration", recorded, current))
+    try:
+        return story(window, steps, stream, latest)
+    except WindowLost as lost:  # gone or changed under our hands
+        return steps("close", stream.lose, lost)
+
+
+def story(window: Window, steps: Steps, stream: Stream, latest: bool) -> Closing:
+    """Every line is a step: done once to its end, remembered by the ledger, safe to run again when it was interrupted."""
     champion = steps("champion", stream.champion)
 
     breaches = steps("validate", stream.validate, window)

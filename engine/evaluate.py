@@ -29,6 +29,7 @@ SURE = float(np.finfo(np.float32).eps)  # answers are FP32: a probability nearer
 BINS = 15  # of the calibration error, of equal width
 RANKS = 256  # different probabilities that an AUROC tells apart when it is resampled
 ALL_RANKS = 1 << 16  # and when it is measured: exact up to as many
+ROWS_AT_ONCE = 1 << 15  # in one run of a graph: what lies between its layers takes a thousand times the memory of its inputs
 
 
 @dataclass(frozen=True)
@@ -276,7 +277,9 @@ def predict(graph: Path, inputs: Mapping[str, npt.NDArray[np.generic]], output: 
     options.intra_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    return answers(session.run([output], dict(inputs))[0])
+    rows = max(map(len, inputs.values()))
+    parts = [{name: array[i : i + ROWS_AT_ONCE] for name, array in inputs.items()} for i in range(0, max(rows, 1), ROWS_AT_ONCE)]
+    return answers(np.concatenate([session.run([output], part)[0] for part in parts]))
 
 
 def answers(output: npt.NDArray[np.generic]) -> F64:

@@ -164,6 +164,7 @@ def _training(training: Training | JobFailure) -> list[str]:
         f"{training.strategy}, seed {training.seed}, {training.steps:,} steps; rows: {training.rows_fit:,} to fit, "
         f"{training.rows_stop:,} to stop, {training.rows_judge:,} to judge",
         f"from the windows {', '.join(training.windows)}",
+        *(f"without the window {why}" for why in training.left_out.values()),
         f"loss {training.fit_loss:.4g}"
         + (f", on the stop slice {training.stop_loss:.4g}" if training.stop_loss is not None else ""),
         phases,

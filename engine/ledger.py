@@ -88,6 +88,8 @@ events = sa.Table(
     sa.Column("cycle", sa.String(400)),
 )
 
+TICK = 1e-6  # seconds: what lies at least between two cycles of a stream
+
 LAYOUT_LOCK = 0x7761726D7374  # of PostgreSQL, while tables are created
 
 INTERRUPTED = "interrupted"  # a cycle set aside because its step sequence is not ours; never an Outcome
@@ -239,9 +241,11 @@ class Ledger:
             "attempt": attempt,
             "sequence": SEQUENCE,
             "window": encode(window),
-            "opened": time.time(),
         }
         with self._fenced(window.stream) as tx:
+            # Cycles are told apart by when they were opened, in this order, also when the clock was set back.
+            newest = tx.execute(sa.select(sa.func.max(cycles.c.opened)).where(cycles.c.stream == window.stream)).scalar_one()
+            row["opened"] = max(time.time(), (newest or 0.0) + TICK)
             tx.execute(cycles.insert().values(**row))
         return _cycle(row | {"closed": None, "outcome": None, "version": None, "reason": None})
 
@@ -251,9 +255,8 @@ class Ledger:
 
     def _interrupt(self, cycle: Cycle, reason: str) -> None:
         with self._fenced(cycle.window.stream) as tx:
-            tx.execute(
-                cycles.update().where(cycles.c.id == cycle.id).values(outcome=INTERRUPTED, closed=time.time(), reason=reason)
-            )
+            closed = _not_before(tx, cycle.id, time.time())
+            tx.execute(cycles.update().where(cycles.c.id == cycle.id).values(outcome=INTERRUPTED, closed=closed, reason=reason))
 
     def cycle(self, id: str) -> Cycle | None:
         """One cycle by its id."""
@@ -349,16 +352,18 @@ class Ledger:
         with self.engine.connect() as tx:
             return {cycle: decode(Labelled, result) for cycle, result in tx.execute(query)}
 
-    def record(self, cycle: Cycle, name: str, result: object, started: float) -> None:
+    def record(self, cycle: Cycle, name: str, result: object, started: float, seconds: float | None = None) -> None:
         """Write a finished step; a Closing closes the cycle in the same transaction.
 
-        Raises FencedOut when another process holds the stream by now.
+        `seconds` is how long it took; by default it ends now. Raises FencedOut when another process holds the stream by now.
         """
-        now = time.time()
         with self._fenced(cycle.window.stream) as tx:
-            tx.execute(steps.insert().values(cycle=cycle.id, name=name, result=encode(result), started=started, finished=now))
+            # No step begins before the last one ended, though the clock say so.
+            began = _not_before(tx, cycle.id, started)
+            ended = began + seconds if seconds is not None else max(began, time.time())
+            tx.execute(steps.insert().values(cycle=cycle.id, name=name, result=encode(result), started=began, finished=ended))
             if isinstance(result, Closing):
-                self._close(tx, cycle.id, result, now)
+                self._close(tx, cycle.id, result, ended)
 
     def forget(
         self, stream: str, keep: int, lasting: Sequence[str], needed: Collection[str], most: int | None, dry_run: bool
@@ -394,7 +399,7 @@ class Ledger:
             self._settle(tx, cycle, closing)
 
     def _settle(self, tx: sa.Connection, cycle: str, closing: Closing) -> None:
-        now = time.time()
+        now = _not_before(tx, cycle, time.time())
         tx.execute(steps.insert().values(cycle=cycle, name="settle", result=encode(closing), started=now, finished=now))
         self._close(tx, cycle, closing, now)
 
@@ -531,10 +536,17 @@ class Steps:
         if done := self.ledger.step(self.cycle.id, name):
             return typing.cast(T, decode(_returned(step), done.result))
         self.on_step(name)
-        started = time.time()
+        started, clock = time.time(), time.monotonic()
         result = step(*args, **kwargs)
-        self.ledger.record(self.cycle, name, result, started)
+        self.ledger.record(self.cycle, name, result, started, time.monotonic() - clock)
         return result
+
+
+def _not_before(tx: sa.Connection, cycle: str, moment: float) -> float:
+    """`moment`, or the latest one that the cycle already knows."""
+    finished = sa.select(sa.func.max(steps.c.finished)).where(steps.c.cycle == cycle).scalar_subquery()
+    latest = tx.execute(sa.select(sa.func.coalesce(finished, cycles.c.opened)).where(cycles.c.id == cycle)).scalar_one()
+    return max(moment, float(latest))
 
 
 def encode(value: object) -> str:

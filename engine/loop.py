@@ -15,9 +15,10 @@ from engine.nouns import Closing, Window
 from engine.registry import RegistryUnreachable
 from engine.stream import Stream
 from engine.windows import Source
-from serving.errors import Unreachable
+from serving.errors import Refused, Unreachable
 
-OUTAGES = (Unreachable, RegistryUnreachable, JobLost)
+# A server that refuses what no step can reject (to load the live version, say) needs a person, as one that is away may.
+OUTAGES = (Unreachable, Refused, RegistryUnreachable, JobLost)
 
 
 class Interrupted(Exception):
@@ -98,8 +99,11 @@ class Loop:
         cycle = self.ledger.open(window)
         steps = Steps(self.ledger, cycle, lambda name: self.listener.step(window, name))
         started = time.monotonic()
+        away = False
         for wait in (*self.retries, None):
             try:
+                if away:
+                    self.reconnect()
                 closing = carry(window, steps, self.current, lambda config: self.wire(config, cycle), latest)
             except LabelsPending as pending:
                 if cycle.id not in self.waiting:
@@ -111,7 +115,7 @@ class Loop:
                     raise Interrupted(f"window {window.id} is left unfinished, nothing is lost: {error}") from error
                 self.listener.outage(error, wait)
                 time.sleep(wait)
-                self.reconnect()
+                away = True
             else:
                 self._closed.add(window.digest)
                 self.listener.closed(window, closing, time.monotonic() - started)

@@ -248,7 +248,8 @@ class JobSpec:
 class Training:
     """What a job did. Its folder holds `checkpoint.ckpt`, `model.onnx`, `golden.npz` and, written last, `result.json`.
 
-    `windows` are the ids of every window whose rows were drawn.
+    `windows` are the ids of every window whose rows were drawn. `left_out` are older windows that could not be read any more, by
+    digest, each with the reason.
     """
 
     folder: str
@@ -264,6 +265,7 @@ class Training:
     stop_loss: float | None
     exported: Literal["graph", "weights"]
     seconds: dict[str, float]
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

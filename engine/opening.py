@@ -80,7 +80,8 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
             try:
                 yield loop, display
             finally:
-                display.close()
+                with contextlib.suppress(OSError):  # the terminal may be gone
+                    display.close()
                 jobs.close()
                 _let_go(*(outside.releases for outside in world))
 

@@ -23,6 +23,21 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CYCLE = "warmstart.cycle_id"
+AWAY = (
+    "TEMPORARILY_UNAVAILABLE",
+    "REQUEST_LIMIT_EXCEEDED",
+    "INTERNAL_ERROR",
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+    "CUSTOMER_UNAUTHORIZED",
+)
+ENVIRONMENT = {
+    # MLflow itself would try for four minutes, and wait two for an answer; whoever carries windows tries again anyway.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
 
 
 class RegistryUnreachable(Exception):
@@ -35,16 +50,19 @@ def _outage(call: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(call)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
         import requests
+        from google.protobuf.json_format import ParseError
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import OperationalError
 
         try:
             return call(*args, **kwargs)
+        except (json.JSONDecodeError, ParseError) as error:
+            raise RegistryUnreachable(f"what answers in the place of MLflow is something else: {_first_line(error)}") from error
         except (requests.ConnectionError, requests.Timeout, OperationalError) as error:
-            raise RegistryUnreachable(f"MLflow does not answer: {str(error).splitlines()[0]}") from error
+            raise RegistryUnreachable(f"MLflow does not answer: {_first_line(error)}") from error
         except MlflowException as error:
-            if error.error_code in ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED") or "API request to" in str(error):
-                raise RegistryUnreachable(f"MLflow does not answer: {str(error).splitlines()[0]}") from error
+            if error.error_code in AWAY or "API request to" in str(error):
+                raise RegistryUnreachable(f"MLflow does not answer: {_first_line(error)}") from error
             raise
 
     return guarded
@@ -64,7 +82,8 @@ class Registry:
 
     @functools.cached_property
     def _client(self) -> Any:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         import mlflow
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # its migrations are no news to who starts a stream
@@ -128,10 +147,11 @@ class Registry:
         if number := self._registered(spec.cycle_id):
             return number
         client = self._client
+        read = [w for w in (*spec.past, *spec.fresh) if w.digest not in training.left_out]
         tags = {
             CYCLE: spec.cycle_id,
             "warmstart.window": spec.fresh[-1].id,
-            "warmstart.windows": json.dumps({w.id: w.digest for w in (*spec.past, *spec.fresh) if w.id in training.windows}),
+            "warmstart.windows": json.dumps({w.id: w.digest for w in read if w.id in training.windows}),
             "warmstart.parent": str(parent or ""),
             "warmstart.strategy": training.strategy,
             "warmstart.seed": str(spec.seed),
@@ -204,6 +224,10 @@ class Registry:
             return str(found[0].info.run_id)
         run = self._client.create_run(self._experiment, tags={CYCLE: cycle_id}, run_name=window)
         return str(run.info.run_id)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _create_whole(database: Path) -> None:

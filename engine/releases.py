@@ -7,12 +7,15 @@ row that was intended but not done does the rest. A rollback is a release of an 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from engine.ledger import Cycle, Ledger, ReleaseRow
 from engine.locks import Locks
 from engine.nouns import Closing, Outcome, Release
 from engine.registry import Registry
+from serving.config import ModelConfig
 from serving.errors import Refused
 from serving.release import Deployment
 
@@ -30,6 +33,11 @@ class Releases:
     locks: Locks
     registry: Registry
     deployment: Deployment
+
+    def stage(self, version: int, files: Mapping[str, Path], config: ModelConfig) -> None:
+        """Publish a version and load it under the staging name, which whoever approves another one in this moment clears away."""
+        with self.locks.release(self.stream):
+            self.deployment.stage(self.stream, version, files, config)
 
     def release(self, version: int, expects: int | None, cycle: str) -> Release:
         """Make a staged version live. `expects` is the champion that it was judged against; another one makes it stale."""

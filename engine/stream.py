@@ -21,6 +21,7 @@ from engine.contract import Contract
 from engine.data import table
 from engine.drift import DriftLimits
 from engine.gate import Gate, Served, amount
+from engine.intact import WindowLost, lost
 from engine.jobs import Jobs
 from engine.labels import ROW, Labels, folder_of
 from engine.ledger import Cycle, Ledger, closed_as
@@ -55,6 +56,7 @@ from serving.errors import Refused, Unreachable
 from serving.release import Deployment
 
 PROFILE = "profile.npz"
+DELIVER = "deliver it again, or put the file back and `warmstart retry` it"
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,8 @@ class Stream:
 
     def validate(self, window: Window) -> tuple[Breach, ...]:
         """What is wrong with the window."""
+        if why := lost(window):
+            return (Breach(None, f"{why}: {DELIVER}"),)
         return self.parts.contract.check(window, self.parts.schema)
 
     def compare(self, window: Window, champion: Champion) -> DriftReport:
@@ -189,6 +193,8 @@ class Stream:
 
     def train(self, window: Window, champion: Champion | None) -> Training | JobFailure:
         """Fine-tune on every window since the champion's last, in a job of its own."""
+        if why := lost(window):
+            raise WindowLost(window, why)
         return self.outside.jobs.fit(self._spec(window, champion))
 
     def _spec(self, window: Window, champion: Champion | None) -> JobSpec:
@@ -210,7 +216,7 @@ class Stream:
     def judge(self, window: Window, challenger: Training, rival: Champion | None, champion: Champion | None) -> Scorecard:
         """Challenger and champion on the latest rows, which nobody fitted or stopped on; both as the graphs Triton serves."""
         schema, gate = self.parts.schema, self.parts.gate
-        fresh = table.read(self._fresh(window, champion), schema)
+        fresh = table.read([w for w in self._fresh(window, champion) if w.digest not in challenger.left_out], schema)
         _, _, last = table.slices(fresh.height, self.parts.slices)
         rows = fresh[last.start : last.stop]
         arrays, truth = table.inputs(rows, schema), table.target(rows, schema).reshape(-1)
@@ -225,7 +231,8 @@ class Stream:
         spec = self._spec(window, champion)
         path = Path(challenger.folder) / PROFILE
         if not path.exists():
-            trained = [w for w in (*spec.past, *spec.fresh) if w.id in challenger.windows]
+            read = [w for w in (*spec.past, *spec.fresh) if w.digest not in challenger.left_out]
+            trained = [w for w in read if w.id in challenger.windows]
             profile.build(table.read(trained, self.parts.schema), self.parts.schema).save(path)
         digest = digest_of(path)
         parent = champion.version if champion else None
@@ -236,10 +243,10 @@ class Stream:
         deployment, name = self.outside.deployment, self.parts.name
         files = {file: Path(challenger.folder) / file for file in ("model.onnx", "golden.npz")}
         try:
-            deployment.stage(name, version, files, self._model_config())
+            self.outside.releases.stage(version, files, self._model_config())
+            found = deployment.verify(name, version)
         except Refused as error:
             return Served(float("inf"), 0, 0, None, str(error))
-        found = deployment.verify(name, version)
         latency = deployment.latency(name, version)
         return Served(found.max_rel, found.not_finite, found.mismatched, latency.ratio)
 
@@ -262,6 +269,14 @@ class Stream:
         words = "; ".join(f"{b.column}: {b.message}" if b.column else b.message for b in breaches[:5])
         more = f"; and {len(breaches) - 5} more" if len(breaches) > 5 else ""
         return self._close(Closing(Outcome.QUARANTINED, f"{words}{more} (report: {report})"))
+
+    def lose(self, found: WindowLost) -> Closing:
+        """A window is not what landed any more. This one is quarantined; one before it spoils the challenger, not this window."""
+        if step := self.outside.ledger.step(self.cycle.id, "register"):
+            self.outside.releases.discard(int(step.result), f"rejected: {found}")
+        if found.window.digest == self.cycle.window.digest:
+            return self.quarantine(found.window, (Breach(None, f"{found.why}: {DELIVER}"),))
+        return self._close(Closing(Outcome.REJECTED, f"{found}; the next training leaves it out"))
 
     def keep(self, champion: Champion | None, decision: Decision) -> Closing:
         """The champion stays."""

@@ -87,7 +87,11 @@ class Schedule:
         """Measure the champion's age in event time."""
         if evidence.since is None or evidence.now is None:
             return _keep("the stream has no time column, so no schedule")
-        age = (datetime.fromisoformat(evidence.now) - datetime.fromisoformat(evidence.since)).total_seconds() / 86_400
+        try:
+            passed = datetime.fromisoformat(evidence.now) - datetime.fromisoformat(evidence.since)
+        except (TypeError, ValueError):  # numbers, or one with a time zone and one without
+            return _keep(f"no schedule can be kept between the times {evidence.since} and {evidence.now}")
+        age = max(0.0, passed.total_seconds() / 86_400)  # a window that came late is older than the champion's data
         if age >= self.days:
             return Decision(True, "schedule", f"the champion's data is {age:.1f} days old, {self.days:g} allowed")
         return _keep(f"the champion's data is {age:.1f} of {self.days:g} days old")

@@ -41,6 +41,7 @@ class ParquetFolder:
         self.pattern = pattern
         self.settle = settle
         self._known: dict[tuple[str, int, int], Window] = {}
+        self._watched: dict[tuple[str, float], float] = {}
 
     def list(self, stream: str, time_column: str | None) -> list[Window]:
         """Every finished window, oldest first. Raises SourceError when the folder cannot be read."""
@@ -57,6 +58,11 @@ class ParquetFolder:
                 found.append(window)
         return found
 
+    def _settled(self, path: Path, changed: float) -> bool:
+        """Whether nothing changed for `settle` seconds: by the clock, or by our own watch when the clock was set back."""
+        since = self._watched.setdefault((str(path), changed), time.monotonic())
+        return time.time() - changed >= self.settle or time.monotonic() - since >= self.settle
+
     def _files(self, folder: Path) -> Sequence[Path]:
         return [p for p in folder.glob(self.pattern) if not p.name.startswith((".", "_")) and p.is_file()]
 
@@ -70,7 +76,7 @@ class ParquetFolder:
             newest = max(path.stat().st_mtime for path in files)
         except FileNotFoundError:
             return None
-        if not (folder / "_SUCCESS").exists() and time.time() - newest < self.settle:
+        if not (folder / "_SUCCESS").exists() and not self._settled(folder, newest):
             return None
         parts = [part for path in files if (part := self._window(path, stream, time_column))]
         if len(parts) < len(files):
@@ -94,7 +100,7 @@ class ParquetFolder:
         except FileNotFoundError:
             return None
         except (pa.ArrowInvalid, OSError):
-            if time.time() - stat.st_mtime < self.settle:
+            if not self._settled(path, stat.st_mtime):
                 return None
             return Window(stream, path.stem, str(path.resolve()), digest_of(path), 0)
 

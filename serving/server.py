@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 import uuid
@@ -40,6 +41,8 @@ INSTALL: Final = (
     "python3 -m venv .triton && .triton/bin/pip install numpy==1.26.4 onnxruntime && "
     ".triton/bin/pip install --no-deps nvidia-pytriton==0.7.0"
 )
+
+STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # Tried with other ports when another process was quicker to take one.
 _PORT_ATTEMPTS: Final = 5
@@ -100,11 +103,18 @@ class EmbeddedServer:
         state = state.absolute()
         state.mkdir(parents=True, exist_ok=True)
         with _lock(state):
-            server = cls.find(state)
-            if server is None:
+            found = cls.find(state)
+            if found is None:
                 last = _remove_remains(state)
                 server = _launch(repository.absolute(), Runtime.of(runtime.absolute()), state, timeout, verb, ports, last)
-            refused = _load(server, Repository(repository), loads, timeout)
+            else:
+                server = found
+            try:
+                refused = _load(server, Repository(repository), loads, timeout)
+            except KeyboardInterrupt:
+                if found is None:
+                    server.stop(timeout=1)
+                raise
         return cls(**{**_fields(server), "refused": refused})
 
     @classmethod
@@ -123,19 +133,21 @@ class EmbeddedServer:
     def stop(self, timeout: float = 15.0) -> None:
         """End it: ask, wait, then kill what is left, stubs included. Close every client first, or it waits for them.
 
-        Stopping a server that has ended, or was stopped and started again meanwhile, removes its remains only.
+        Stopping a server that has ended, or was stopped and started again meanwhile, removes its remains only. A Ctrl-C waits
+        until it is done.
         """
-        if _start_time(self.pid) == self.started:
-            os.kill(self.pid, signal.SIGTERM)
-            deadline = time.monotonic() + timeout
-            while _start_time(self.pid) == self.started and time.monotonic() < deadline:
-                time.sleep(0.01)
-        _kill(self.id)
-        if ended := _children.pop(self.pid, None):
-            with suppress(subprocess.TimeoutExpired):
-                ended.wait(5)
-        if _read(Path(self.state)).get("id") == self.id:
-            (Path(self.state) / RECORD).unlink(missing_ok=True)
+        with _undisturbed():
+            if _start_time(self.pid) == self.started:
+                os.kill(self.pid, signal.SIGTERM)
+                deadline = time.monotonic() + timeout
+                while _start_time(self.pid) == self.started and time.monotonic() < deadline:
+                    time.sleep(0.01)
+            _kill(self.id)
+            if ended := _children.pop(self.pid, None):
+                with suppress(subprocess.TimeoutExpired):
+                    ended.wait(5)
+            if _read(Path(self.state)).get("id") == self.id:
+                (Path(self.state) / RECORD).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,27 +273,33 @@ def _launch(
             "--allow-gpu-metrics=false",
             "--exit-timeout-secs=10",
         ]
-        with (state / LOG).open("wb") as log:
-            process = subprocess.Popen(
-                command,
-                env=runtime.environment(),
-                cwd=state,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        _children[process.pid] = process
-        record |= {"pid": process.pid, "started": _start_time(process.pid) or 0}
-        server = EmbeddedServer(**record)
-        _write(state, record)
-        while _start_time(server.pid) == server.started:
-            if server.answers():
-                return server
-            if time.monotonic() > deadline:
-                server.stop(timeout=1)
-                raise Unreachable(f"the model server did not answer at {server.http} within {timeout:g} s; see {server.log}")
-            time.sleep(0.01)
+        try:
+            with _undisturbed(), (state / LOG).open("wb") as log:
+                process = subprocess.Popen(
+                    command,
+                    env=runtime.environment(),
+                    cwd=state,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+                _children[process.pid] = process
+            record |= {"pid": process.pid, "started": _start_time(process.pid) or 0}
+            server = EmbeddedServer(**record)
+            _write(state, record)
+            while _start_time(server.pid) == server.started:
+                if server.answers():
+                    return server
+                if time.monotonic() > deadline:
+                    server.stop(timeout=1)
+                    raise Unreachable(f"the model server did not answer at {server.http} within {timeout:g} s; see {server.log}")
+                time.sleep(0.01)
+        except KeyboardInterrupt:
+            with _undisturbed():
+                _kill(identity)
+                (state / RECORD).unlink(missing_ok=True)
+            raise
         said = server.log.read_text(errors="replace")
         server.stop()
         taken = "already in use" in said
@@ -341,9 +359,26 @@ def _name(http: str) -> str | None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"{http}/v2", timeout=_ANSWER_SECONDS) as response:
-            return str(json.load(response)["name"])
-    except (OSError, HTTPException, ValueError, KeyError):  # No listener, not HTTP, not JSON, not a model server.
+            return str(json.loads(response.read(1 << 16))["name"])
+    except (OSError, HTTPException, ValueError, LookupError, TypeError):  # No listener, not HTTP, not JSON, not a model server.
         return None
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A Ctrl-C, SIGTERM or hang-up inside takes effect at the end: a server half started or half stopped would stay behind."""
+    if threading.current_thread() is not threading.main_thread():  # where no signal arrives
+        yield
+        return
+    late: list[int] = []
+    before = {number: signal.signal(number, lambda it, _: late.append(it)) for number in STOPS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if late:
+            signal.raise_signal(late[0])
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from engine.intact import WindowLost, lost
 from engine.nouns import Column, Schema, Slices, Window
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
@@ -158,7 +159,8 @@ def labels(values: pl.Series) -> pl.Series:
 def read(windows: Window | Iterable[Window], schema: Schema, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """The rows of one or more windows in order of time (stable; in the order of the windows when the schema names no time).
 
-    `columns` are those to read; by default the schema's features, watched columns, target and time.
+    `columns` are those to read; by default the schema's features, watched columns, target and time. Raises WindowLost when one is
+    not what landed any more.
     """
     windows = [windows] if isinstance(windows, Window) else list(windows)
     if not windows:
@@ -172,12 +174,26 @@ def read(windows: Window | Iterable[Window], schema: Schema, columns: Sequence[s
             kept = list(wanted)
     frames = []
     for window in windows:
+        if why := lost(window):
+            raise WindowLost(window, why)
         try:
-            frames.append(pl.read_parquet(window.uri, columns=list(wanted)))
+            frames.append(_in_utc(pl.read_parquet(window.uri, columns=list(wanted)), schema.time))
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise ValueError(f"window {window.id} of {window.stream} cannot be read from {window.uri}: {error}") from error
+            raise WindowLost(window, str(error).splitlines()[0]) from error
+    return in_order(frames, schema).select(kept)
+
+
+def _in_utc(frame: pl.DataFrame, time: str | None) -> pl.DataFrame:
+    """Times with a zone as UTC without one: a supplier that begins to say it must not part old windows from new ones."""
+    if time is None or getattr(frame.schema[time], "time_zone", None) is None:
+        return frame
+    return frame.with_columns(pl.col(time).dt.convert_time_zone("UTC").dt.replace_time_zone(None))
+
+
+def in_order(frames: Sequence[pl.DataFrame], schema: Schema) -> pl.DataFrame:
+    """The rows of several tables in order of time (stable; one table after the other when the schema names no time)."""
     rows = pl.concat(frames, how="vertical_relaxed")
-    return (rows.sort(schema.time, maintain_order=True) if schema.time else rows).select(kept)
+    return rows.sort(schema.time, maintain_order=True) if schema.time else rows
 
 
 def slices(rows: int, shares: Slices) -> tuple[range, range, range]:

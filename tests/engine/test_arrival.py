@@ -58,6 +58,17 @@ def test_a_file_still_being_written_waits_and_a_broken_one_is_listed_when_it_has
     assert "cannot be read as Parquet" in breach.message
 
 
+def test_a_file_from_the_future_has_settled_when_it_was_watched_for_as_long(tmp_path: Path) -> None:
+    path = tmp_path / "w.parquet"
+    path.write_bytes(b"cut short")
+    later = time.time() + 3600  # or the clock was set back
+    os.utime(path, (later, later))
+    source = ParquetFolder(str(tmp_path), settle=0.1)
+    assert source.list("s", None) == []
+    time.sleep(0.11)
+    assert [window.id for window in source.list("s", None)] == ["w"]
+
+
 def test_a_folder_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"does not exist: create it, or set `stream\.source\.folder`"):
         ParquetFolder(str(tmp_path / "no")).list("s", None)

@@ -36,6 +36,13 @@ def test_every_setting_of_the_gate_and_of_retention_is_one(page: Path) -> None:
 
 
 @pages
+def test_every_test_that_is_named_exists(page: Path) -> None:
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    for name in re.findall(r"`(test_[a-z0-9_]+)`", page.read_text()):
+        assert f"def {name}(" in tests, name
+
+
+@pages
 def test_every_link_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         measured = target == "benchmarks/results"  # written by `make bench`

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -172,6 +175,25 @@ def test_another_server_at_our_port_is_not_taken_for_ours(launch: Launch, runtim
     server = launch()
     other = EmbeddedServer(**{**serving.server._fields(server), "id": "warmstart-of-somebody-else"})
     assert not other.answers()
+
+
+@pytest.mark.parametrize("body", [b"[1]", b'"text"', b"\xff\xfe", b"{}", b'{"name": "' + b"x" * 200_000, b"<html>"])
+def test_whatever_another_program_answers_it_is_not_taken_for_a_server(body: bytes):
+    class Same(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Same) as other:
+        thread = threading.Thread(target=other.handle_request)
+        thread.start()
+        assert serving.server._name(f"http://127.0.0.1:{other.server_port}") is None
+        thread.join()
 
 
 @pytest.mark.parametrize("damage", ["", "{", '{"pid": 1'])
