@@ -234,7 +234,7 @@ def retry(window: str, overrides: tuple[str, ...]) -> None:
 
     \b
     Examples:
-      warmstart retry week-2 stream=demand
+      warmstart retry week-4 stream=demand
     """
     from engine.locks import Busy
     from engine.nouns import Outcome

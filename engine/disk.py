@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
-SQLITE_NO_SPACE = ("SQLITE_FULL", "SQLITE_IOERR_WRITE")
+SQLITE_NO_SPACE = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE")
 SQLITE_NO_RIGHT = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")
 
 
@@ -32,10 +32,10 @@ def refusal(error: BaseException, place: str = "") -> NotPermitted | NoSpace | N
         name = str(getattr(each, "filename", None) or place or "")
         number, word = getattr(each, "errno", None), getattr(each, "sqlite_errorname", None) or ""
         if number in NO_SPACE or word.startswith(SQLITE_NO_SPACE):
-            what = "a file may not grow any more (`ulimit -f`)" if number == errno.EFBIG else "no space is left on the disk"
-            return NoSpace(
-                f"{what}{name and f' of {name}'}: make room and start again; nothing is lost, the work goes on from here"
-            )
+            full = number != errno.EFBIG and "IOERR" not in word
+            what = "no space is left on the disk" if full else "a file cannot grow, for want of space or by `ulimit -f`"
+            where = f" ({name})" if name else ""
+            return NoSpace(f"{what}{where}: make room and start again; nothing is lost, the work goes on from here")
         if number in NO_RIGHT or word.startswith(SQLITE_NO_RIGHT):
             return NotPermitted(
                 f"{name or 'a file of the state'} may not be written by {_who()}: give that user the right to read and write it "

@@ -29,7 +29,7 @@ def test_every_file_that_is_copied_is_there_and_sent() -> None:
 
 def test_the_engine_runs_as_nobody_special_and_is_asked_how_it_is() -> None:
     last = {step.word: step.rest for step in stages()[-1]}
-    assert last["USER"] == "warmstart"
+    assert last["USER"] == "1000"
     words = [step.word for step in stages()[-1]]
     assert words.index("USER") > max(i for i, word in enumerate(words) if word in ("RUN", "COPY"))
     assert '"status"' in last["HEALTHCHECK"]
