@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class DriftLimits:
     ignore: columns that are measured but never count as drifted.
     """
 
-    effect: str = "psi"
+    effect: Literal["psi", "js", "ks", "w1", "d", "cramers_v"] = "psi"
     limit: float = 0.2
     limits: Mapping[str, float] = field(default_factory=dict)
     alpha: float = 0.05

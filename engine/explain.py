@@ -23,6 +23,7 @@ from engine.nouns import (
     Training,
     Verdict,
 )
+from engine.settings import meant
 
 Section = tuple[str, list[str]]
 
@@ -41,8 +42,9 @@ def find(ledger: Ledger, stream: str, what: str) -> Cycle:
         return named[-1]
     versions = ", ".join(str(r.version) for r in ledger.releases(stream)[-5:]) or "none"
     windows = ", ".join(c.window.id for c in cycles[-5:]) or "none"
+    near = meant(what, [c.window.id for c in cycles])
     raise NothingToExplain(
-        f"stream {stream!r} has no version or window {what!r}; the latest versions: {versions}; windows: {windows}"
+        f"stream {stream!r} has no version or window {what!r}{near or '.'} The latest versions: {versions}; windows: {windows}"
     )
 
 

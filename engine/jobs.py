@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from engine.disk import NoSpace, refusal
 from engine.ledger import decode
 from engine.nouns import JobFailure, JobSpec, Training
 
@@ -87,6 +88,8 @@ class LocalJobs:
             if child.pid:
                 child.join()
             receiver.close()
+        if isinstance(failure, NoSpace):
+            raise JobLost(str(failure)) from failure
         if failure is not None:
             return JobFailure(failure)
         training: Training = decode(Training, (Path(spec.folder) / "result.json").read_text())
@@ -173,6 +176,9 @@ def _run(spec: JobSpec, threads: int | None, sender: Connection) -> None:
     except Exception as error:
         import traceback
 
+        if isinstance(refused := refusal(error, spec.folder), NoSpace):  # no fault of the challenger's
+            sender.send(refused)
+            return
         story = folder / "error.txt"
         story.write_text(traceback.format_exc())
         sender.send(f"the training job failed: {type(error).__name__}: {error} (whole story in {story})")

@@ -193,9 +193,10 @@ class Ledger:
             if found is None:
                 tx.execute(layout.insert().values(version=LAYOUT))
             elif found != LAYOUT:
+                age = "an older" if found < LAYOUT else "a newer"
                 raise LedgerError(
-                    f"the ledger at {self.url.render_as_string()} has table layout {found}, this program reads layout {LAYOUT}: "
-                    "run the version of warmstart that wrote it, or point `platform.ledger` at a new database"
+                    f"the ledger at {self.url.render_as_string()} was written by {age} version of warmstart (table layout "
+                    f"{found}, this one reads {LAYOUT}): run {age} version, or point `platform.ledger` at a new database"
                 )
 
     def close(self) -> None:

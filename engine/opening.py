@@ -137,9 +137,10 @@ def _absolute(url: str) -> str:
 @contextlib.contextmanager
 def open_ledger(config: Configuration) -> Iterator[Ledger]:
     """The ledger of the platform."""
-    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.exc import DatabaseError, OperationalError
 
-    from engine.ledger import Ledger, LedgerUnreachable
+    from engine.disk import refusal
+    from engine.ledger import Ledger, LedgerError, LedgerUnreachable
 
     try:
         ledger = Ledger(_absolute(config["platform"]["ledger"]))
@@ -148,7 +149,16 @@ def open_ledger(config: Configuration) -> Iterator[Ledger]:
         finally:
             ledger.close()
     except OperationalError as error:
+        if refused := refusal(error, f"the ledger {config['platform']['ledger']}"):
+            raise refused from error
         raise LedgerUnreachable(f"the ledger's database does not answer: {str(error.orig).splitlines()[0]}") from error
+    except DatabaseError as error:
+        if getattr(error.orig, "sqlite_errorname", "") not in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+            raise
+        raise LedgerError(
+            f"{config['platform']['ledger']} cannot be read as a database ({error.orig}): put a copy of it back, "
+            "or point `platform.ledger` at a new one"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,6 +13,8 @@ from engine.jobs import Jobs
 from engine.nouns import Column, Kind, Schema, Task
 from engine.releases import Releases
 from engine.stream import Outside, Parts
+
+COLUMN = tuple(field.name for field in fields(Column) if field.name != "name")
 
 
 def parts(config: Mapping[str, Any]) -> Parts:
@@ -43,6 +46,9 @@ def schema(stream: Mapping[str, Any]) -> Schema:
     """Columns, target and time of a stream's configuration."""
     if stream["task"] not in get_args(Task):
         raise ConfigurationError(unknown("task", stream["task"], get_args(Task)))
+    for setting in ("name", "target", "time"):
+        if not isinstance(stream[setting], str) and not (setting == "time" and stream[setting] is None):
+            raise ConfigurationError(f"stream.{setting}: {stream[setting]!r} is no text: put it in quotes")
     columns, watched = _columns(stream, "columns"), _columns(stream, "watch")
     classes = tuple(_label(value) for value in stream.get("classes", ()))
     if stream["task"] == "regression" and classes:
@@ -74,8 +80,14 @@ def _metric_of(node: Any, where: str, task: Task) -> None:
 
 def _columns(stream: Mapping[str, Any], setting: str) -> tuple[Column, ...]:
     columns = []
+    if not isinstance(stream[setting], Mapping):
+        raise ConfigurationError(f"stream.{setting}: write `NAME: KIND` for each column; there are {', '.join(get_args(Kind))}")
     for name, value in stream[setting].items():
-        settings: dict[str, Any] = {"kind": value} if isinstance(value, str) else dict(value)
+        settings: dict[str, Any] = dict(value) if isinstance(value, Mapping) else {"kind": value}
+        if not isinstance(name, str):
+            raise ConfigurationError(f"stream.{setting}: YAML reads the name {name!r} as no text: put it in quotes")
+        if strange := [each for each in settings if each not in COLUMN]:
+            raise ConfigurationError(f"stream.{setting}.{name}: {unknown('setting of a column', strange[0], COLUMN)}")
         kind = settings.pop("kind", None)
         if kind not in get_args(Kind):
             raise ConfigurationError(
@@ -90,6 +102,8 @@ def build(node: Mapping[str, Any], where: str) -> Any:
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise ConfigurationError(f"{where}: it needs a `_target_`, the class to build, and its settings beside it")
     try:
         return instantiate(dict(node), _convert_="all")
     except InstantiationException as error:

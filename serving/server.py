@@ -7,6 +7,7 @@ finds its remains and removes them.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -37,9 +38,14 @@ LOG: Final = "server.log"
 LAST_LOG: Final = "server.last.log"
 SHARED_MEMORY: Final = Path("/dev/shm")
 GLIBC: Final = (2, 35)
-INSTALL: Final = (
-    "python3 -m venv .triton && .triton/bin/pip install numpy==1.26.4 onnxruntime && "
-    ".triton/bin/pip install --no-deps nvidia-pytriton==0.7.0"
+# What a server must be started with, this one or one in a container.
+FLAGS: Final = (
+    "--model-control-mode=explicit",
+    # Half a second to answer instead of nearly two; our configurations are complete.
+    "--disable-auto-complete-config",
+    # Otherwise the whole server turns unready during every load.
+    "--strict-readiness=false",
+    "--exit-timeout-secs=10",
 )
 
 STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -166,23 +172,26 @@ class Runtime:
         Raises:
             CannotStart: With what is missing and how to get it.
         """
-        _check_platform()
+        check_platform()
         python = folder / "bin" / "python3"
         if not python.exists():
-            raise CannotStart(f"there is no model server in {folder}; `make run` builds it, or: {INSTALL}")
+            raise CannotStart(f"there is no model server in {folder}: `warmstart setup` makes it, once")
         # Asked of that Python, not of ours: they may be different ones.
         script = (
             "import json, sys, sysconfig as s; v = s.get_config_var; "
             "print(json.dumps([s.get_path('purelib'), '%d.%d' % sys.version_info[:2], "
             "v('INSTSONAME'), [v('LIBDIR'), v('LIBPL'), f\"{v('LIBDIR')}/{v('MULTIARCH')}\", sys.base_prefix + '/lib']]))"
         )
-        asked = subprocess.run([python, "-c", script], capture_output=True, text=True, check=False)
+        try:
+            asked = subprocess.run([python, "-c", script], capture_output=True, text=True, check=False)
+        except OSError as error:  # made for another machine, or not ours to run
+            raise CannotStart(f"{python} does not run here ({error.strerror}); {_renew(folder)}") from error
         if asked.returncode:
-            raise CannotStart(f"{python} does not run ({asked.stderr.strip()}); remove {folder} and run `make run`")
+            raise CannotStart(f"{python} does not run ({asked.stderr.strip()}); {_renew(folder)}")
         packages, version, library, places = json.loads(asked.stdout)
         tritonserver = Path(packages) / "pytriton" / "tritonserver"
         if not (tritonserver / "bin" / "tritonserver").exists():
-            raise CannotStart(f"{folder} holds no nvidia-pytriton; remove it and run `make run`, or: {INSTALL}")
+            raise CannotStart(f"{folder} holds no model server, or half of one: `warmstart setup` completes it")
         if not (tritonserver / "python_backend_stubs" / version).is_dir():
             have = ", ".join(sorted(p.name for p in (tritonserver / "python_backend_stubs").iterdir()))
             raise CannotStart(f"{folder} is Python {version}, but the server has stubs for {have}; build it with one of these")
@@ -259,11 +268,7 @@ def _launch(
             f"--backend-directory={backends}",
             f"--cache-directory={runtime.tritonserver / 'caches'}",
             f"--backend-config=python,shm-region-prefix-name={identity}",
-            "--model-control-mode=explicit",
-            # Half a second to answer instead of nearly two; our configurations are complete.
-            "--disable-auto-complete-config",
-            # Otherwise the whole server turns unready during every load.
-            "--strict-readiness=false",
+            *FLAGS,
             "--http-address=127.0.0.1",
             "--grpc-address=127.0.0.1",
             "--metrics-address=127.0.0.1",
@@ -271,7 +276,6 @@ def _launch(
             f"--http-port={http}",
             f"--metrics-port={metrics}",
             "--allow-gpu-metrics=false",
-            "--exit-timeout-secs=10",
         ]
         try:
             with _undisturbed(), (state / LOG).open("wb") as log:
@@ -295,6 +299,11 @@ def _launch(
                     server.stop(timeout=1)
                     raise Unreachable(f"the model server did not answer at {server.http} within {timeout:g} s; see {server.log}")
                 time.sleep(0.01)
+        except OSError as error:
+            if error.errno not in (errno.ENOEXEC, errno.EACCES):
+                raise
+            folder = runtime.python.parent.parent
+            raise CannotStart(f"{command[0]} does not run here ({error.strerror}); {_renew(folder)}") from error
         except KeyboardInterrupt:
             with _undisturbed():
                 _kill(identity)
@@ -335,7 +344,12 @@ def _load(server: EmbeddedServer, repository: Repository, names: Sequence[str], 
     return {name: why for name, why in refused.items() if why is not None}
 
 
-def _check_platform() -> None:
+def _renew(folder: Path) -> str:
+    return f"remove {folder}, then `warmstart setup` makes it anew for this machine"
+
+
+def check_platform() -> None:
+    """Raise CannotStart where the server's wheel cannot run, and say where it can."""
     name, version = platform.libc_ver()
     known = tuple(int(part) for part in version.split(".")[:2]) if name == "glibc" else (0, 0)
     if sys.platform != "linux" or platform.machine() != "x86_64" or known < GLIBC:

@@ -230,7 +230,9 @@ def test_many_processes_may_open_a_new_ledger_in_the_same_moment(url: str):
 def test_a_ledger_of_another_layout_is_refused_with_the_remedy(url: str, monkeypatch: pytest.MonkeyPatch):
     Ledger(url).close()
     monkeypatch.setattr(module, "LAYOUT", 99)
-    with pytest.raises(LedgerError, match="has table layout 2, this program reads layout 99: run the version"):
+    with pytest.raises(
+        LedgerError, match=r"an older version of warmstart \(table layout 2, this one reads 99\): run an older version, or point"
+    ):
         Ledger(url)
 
 

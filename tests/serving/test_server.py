@@ -236,7 +236,7 @@ def test_a_model_that_cannot_be_loaded_is_named_and_keeps_no_other_away(launch: 
 
 
 def test_a_missing_runtime_says_how_to_build_it(tmp_path):
-    with pytest.raises(RuntimeError, match=r"there is no model server in .*`make run` builds it, or: .*nvidia-pytriton==0\.7\.0"):
+    with pytest.raises(RuntimeError, match=r"there is no model server in .*: `warmstart setup` makes it, once"):
         EmbeddedServer.start(tmp_path, tmp_path / "nothing", tmp_path / "state")
 
 
