@@ -40,7 +40,8 @@ class Schema:
 
     `watched` columns are no features: their drift is measured and may trigger, the model never sees them. `classes` are the
     labels of a classification as text, fixed for the stream's life, in the order in which the model answers; of two the second is
-    the positive one. A binary task without them has the targets 0 and 1, or false and true.
+    the positive one. A binary task without them has the targets 0 and 1, or false and true. `sliced` are further columns, which
+    only say which slice a row belongs to.
     """
 
     columns: tuple[Column, ...]
@@ -49,6 +50,7 @@ class Schema:
     time: str | None = None
     watched: tuple[Column, ...] = ()
     classes: tuple[str, ...] = ()
+    sliced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +127,27 @@ class Champion:
 
 
 @dataclass(frozen=True, slots=True)
+class SliceScore:
+    """One model on a slice: the rows whose `column` has the `value`. `span` says from where to where, of a quarter.
+
+    `enough`: the slice has rows enough to be held against others; one that has not is shown and decides nothing.
+    """
+
+    column: str
+    value: str
+    rows: int
+    metrics: dict[str, float]
+    enough: bool = True
+    span: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
-    """One model on one set of rows."""
+    """One model on one set of rows, and on the slices of them that `stream.slice_by` names."""
 
     rows: int
     metrics: dict[str, float]
+    slices: tuple[SliceScore, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +160,43 @@ class LiveScore:
 
 
 @dataclass(frozen=True, slots=True)
+class SliceGain:
+    """Champion and challenger on a slice, by the metric that judges.
+
+    `low` and `high` are the confidence bounds of `gain`, each wide enough that those of all slices hold together.
+    """
+
+    column: str
+    value: str
+    rows: int
+    challenger: float
+    champion: float
+    gain: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The bias of a model: how far apart the slices of a column are in a metric, from the `lowest` one to the `highest`.
+
+    `champion` is the same of the champion on the same rows.
+    """
+
+    column: str
+    name: str
+    value: float
+    champion: float | None
+    lowest: str
+    highest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scorecard:
-    """Champion and challenger on the same rows. `gain` is relative (0.03 is 3% better), `low` its lower confidence bound."""
+    """Champion and challenger on the same rows. `gain` is relative (0.03 is 3% better), `low` its lower confidence bound.
+
+    `slices` are those with rows enough to be compared, `gaps` the challenger's.
+    """
 
     metric: str
     rows: int
@@ -152,6 +205,13 @@ class Scorecard:
     champion_version: int | None
     gain: float | None
     low: float | None
+    slices: tuple[SliceGain, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+
+    @property
+    def worst(self) -> SliceGain | None:
+        """The slice on which the challenger loses most, or gains least."""
+        return min(self.slices, key=lambda s: s.gain, default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,13 +158,14 @@ def labels(values: pl.Series) -> pl.Series:
 def read(windows: Window | Iterable[Window], schema: Schema, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """The rows of one or more windows in order of time (stable; in the order of the windows when the schema names no time).
 
-    `columns` are those to read; by default the schema's features, watched columns, target and time.
+    `columns` are those to read; by default the schema's features, watched columns, target, time and those that only slice. A
+    window that lacks one of the last, because it was not asked for yet, gets nulls.
     """
     windows = [windows] if isinstance(windows, Window) else list(windows)
     if not windows:
         raise ValueError("there is no window to read")
     features = [column.name for column in (*schema.columns, *schema.watched)]
-    wanted = dict.fromkeys([*features, schema.target] if columns is None else columns)
+    wanted = dict.fromkeys([*features, schema.target, *schema.sliced] if columns is None else columns)
     kept = list(wanted)
     if schema.time:
         wanted[schema.time] = None
@@ -173,11 +174,18 @@ def read(windows: Window | Iterable[Window], schema: Schema, columns: Sequence[s
     frames = []
     for window in windows:
         try:
-            frames.append(pl.read_parquet(window.uri, columns=list(wanted)))
+            frames.append(_parquet(window.uri, list(wanted), schema.sliced))
         except (pl.exceptions.PolarsError, OSError) as error:
             raise ValueError(f"window {window.id} of {window.stream} cannot be read from {window.uri}: {error}") from error
     rows = pl.concat(frames, how="vertical_relaxed")
     return (rows.sort(schema.time, maintain_order=True) if schema.time else rows).select(kept)
+
+
+def _parquet(uri: str, columns: list[str], may_lack: tuple[str, ...]) -> pl.DataFrame:
+    there = pl.scan_parquet(uri).collect_schema().names() if may_lack else []
+    absent = [name for name in columns if name in may_lack and name not in there]
+    frame = pl.read_parquet(uri, columns=[name for name in columns if name not in absent])
+    return frame.with_columns(pl.lit(None).alias(name) for name in absent).select(columns) if absent else frame
 
 
 def slices(rows: int, shares: Slices) -> tuple[range, range, range]:
