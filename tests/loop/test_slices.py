@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import polars as pl
 import pytest
@@ -74,4 +72,3 @@ def test_a_window_without_a_column_to_slice_by_is_quarantined_and_a_broken_rule_
         assert toy.answer().version == 1
     assert (closing.outcome, closing.version) == ("rejected", None)
     assert closing.reason.startswith("the rule broken_rules.Forgetful failed with AttributeError: 'Scorecard' object has no ")
-    assert json.dumps(closing.reason)
