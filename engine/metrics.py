@@ -197,7 +197,7 @@ def _pairs(chance: F64, positive: npt.NDArray[np.bool_], order: I64, blocks: Blo
     positives, negatives = (np.bincount(of_tie, weights=w, minlength=blocks.count) for w in (hits, others))
     below = np.cumsum(others) - others - (np.cumsum(negatives) - negatives)[of_tie]
     right = np.bincount(of_tie, weights=hits * (below + others / 2), minlength=blocks.count)
-    return right, positives * negatives
+    return right.astype(np.float64), (positives * negatives).astype(np.float64)
 
 
 def _mean_share(right: F64, pairs: F64) -> F64:

@@ -131,5 +131,5 @@ def _filled(by: SliceBy, names: Sequence[str], spans: Sequence[str], places: I64
     there = np.bincount(places, minlength=len(names)) > 0
     renumbered = np.cumsum(there) - 1
     blocks = Blocks(renumbered[places], int(there.sum()))
-    chosen = np.flatnonzero(there)
+    chosen = np.flatnonzero(there).tolist()
     return Cut(by.column, tuple(names[k] for k in chosen), tuple(spans[k] for k in chosen), blocks, by.min_rows)

@@ -45,14 +45,14 @@ def panel(history: History) -> str:
     if history.metric is None or not columns:
         return ""
     ramp = "".join(f'<i class="h{n}"></i>' for n in range(len(LOSSES) + 1))
-    far = "half its value" if metrics.named(history.metric).relative else "50 points"
+    far = f"twice the {escape(history.metric)}" if metrics.named(history.metric).relative else "50 points worse"
     return (
         f"\n<section><h2>Slices: {escape(history.metric)}, group by group</h2><p>The live model on each group against all rows "
         "of the same window, before anybody trained on them; the groups with the greatest loss first. The line is the gap: the "
         "largest minus the smallest value of the groups with rows enough.</p>"
         f"{''.join(_column(column, scores, names, history.metric) for column in columns)}"
         f'<div class="legend"><span>as good as all rows, or better</span><span class="ramp">{ramp}</span>'
-        f'<span>worse by {far} or more</span><span><i class="key-mark"></i>the worst group of its window</span>'
+        f'<span>{far} or more</span><span><i class="key-mark"></i>the worst group of its window</span>'
         "<span>pale: few rows</span></div></section>"
     )
 
