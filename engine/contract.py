@@ -44,6 +44,8 @@ class Contract:
             )
         for column in (*schema.columns, *schema.watched):
             breaches += self._feature(frame, column)
+        for name in schema.sliced:
+            breaches += _sliced(frame, name)
         if schema.key is None:
             breaches += _target(frame, schema) or self._variety(frame, schema)
         else:
@@ -116,6 +118,16 @@ def _is_text(dtype: pl.DataType) -> bool:
 def _missing(values: pl.Series) -> int:
     nan = int(values.is_nan().sum() or 0) if values.dtype.is_float() else 0
     return values.null_count() + nan
+
+
+def _sliced(frame: pl.DataFrame, name: str) -> list[Breach]:
+    """A column that only slices, as `stream.slice_by` says: the gate must be able to look at its groups."""
+    if name not in frame.columns:
+        return [_absent(frame, name)]
+    dtype = frame[name].dtype
+    if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
+        return [Breach(name, f"holds {dtype}, which has no values to slice by (`stream.slice_by`)")]
+    return []
 
 
 def _target(frame: pl.DataFrame, schema: Schema) -> list[Breach]:

@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engine.gate import amount
+from engine.gate import amount, gap_words
 from engine.ledger import Cycle, Ledger, Step, decode, labels_come_later
+from engine.metrics import DIFFERENCES, worst
 from engine.nouns import (
     Breach,
     Champion,
@@ -19,6 +20,7 @@ from engine.nouns import (
     Labelled,
     LiveScore,
     Predicted,
+    Score,
     Scorecard,
     Training,
     Verdict,
@@ -26,6 +28,8 @@ from engine.nouns import (
 from engine.settings import meant
 
 Section = tuple[str, list[str]]
+
+WORST = 8  # slices that are told, of all that were judged
 
 
 class NothingToExplain(LookupError):
@@ -62,7 +66,7 @@ def story(ledger: Ledger, cycle: Cycle) -> Iterator[Section]:
         yield "labels", [said]
     if live := _read(steps, "score", LiveScore):
         said = f"version {live.version} on {live.score.rows:,} rows before anybody trained on them"
-        yield "live", [f"{said}: {_metrics(live.score.metrics)}"]
+        yield "live", [f"{said}: {_metrics(live.score.metrics)}", *_slices(live.score, next(iter(live.score.metrics)))]
     if decision := _read(steps, "decide", Decision):
         yield "decision", [f"{'retrain' if decision.retrain else 'keep'} ({decision.cause}): {decision.reason}"]
     if training := _read(steps, "train", Training | JobFailure):
@@ -178,6 +182,29 @@ def _card(card: Scorecard) -> list[str]:
     if card.champion and card.gain is not None and card.low is not None:
         lines.append(f"version {card.champion_version} on the same rows: {_metrics(card.champion.metrics)}")
         lines.append(f"gain in {card.metric} {amount(card.metric, card.gain)}, surely at least {amount(card.metric, card.low)}")
+    lines += _slices(card.challenger, card.metric)
+    told = sorted(card.slices, key=lambda s: s.gain)
+    width = max((len(f"{s.column}={s.value}") for s in told[:WORST]), default=0)
+    for s in told[:WORST]:
+        sure = f"surely {amount(card.metric, s.low)} to {amount(card.metric, s.high)}"
+        lines.append(
+            f"{f'{s.column}={s.value}':<{width}}  {s.rows:>6,} rows  {card.metric} {s.challenger:.4g} against {s.champion:.4g}  "
+            f"gain {amount(card.metric, s.gain)}, {sure}"
+        )
+    if len(told) > WORST:
+        lines.append(f"and {len(told) - WORST} slices more, which gain more")
+    return lines + [gap_words(gap) for gap in card.gaps if gap.name in (card.metric, *DIFFERENCES.values())]
+
+
+def _slices(score: Score, name: str) -> list[str]:
+    """The slice of every column on which the metric is worst."""
+    lines = []
+    for column in dict.fromkeys(s.column for s in score.slices):
+        of_column = Score(score.rows, score.metrics, tuple(s for s in score.slices if s.column == column))
+        if found := worst(of_column, name):
+            span = f" ({found.span})" if found.span else ""
+            rest = f"{found.rows:,} of {score.rows:,} rows, {len(of_column.slices)} slices"
+            lines.append(f"worst of {column}: {found.value}{span}, {name} {found.metrics[name]:.4g} on {rest}")
     return lines
 
 

@@ -167,9 +167,11 @@ class LabelFolder:
             raise LabelsPending(self._missing(joined.count, len(awaited.keys)))
         if joined.disputed:
             return Labelled(window, now, (self._disputed(window, awaited, joined),), joined.files)
-        names = [column.name for column in (*self.schema.columns, *self.schema.watched)]
+        schema = self.schema
+        names = [column.name for column in (*schema.columns, *schema.watched)]
+        names += [*schema.sliced, self.settings.key, *([schema.time] if schema.time else [])]
         try:
-            rows = table.read(window, self.schema, [*names, self.settings.key, *([self.schema.time] if self.schema.time else [])])
+            rows = table.read(window, schema, list(dict.fromkeys(names)))
         except ValueError:
             return Labelled(window, now, (GONE,))
         if not _as_key(rows[self.settings.key]).equals(awaited.keys):

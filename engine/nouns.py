@@ -41,7 +41,8 @@ class Schema:
     `watched` columns are no features: their drift is measured and may trigger, the model never sees them. `classes` are the
     labels of a classification as text, fixed for the stream's life, in the order in which the model answers; of two the second is
     the positive one. A binary task without them has the targets 0 and 1, or false and true. `key` names the rows of windows whose
-    labels come later; without it every window brings its target.
+    labels come later; without it every window brings its target. `sliced` are further columns, which only say which slice a row
+    belongs to.
     """
 
     columns: tuple[Column, ...]
@@ -51,6 +52,7 @@ class Schema:
     watched: tuple[Column, ...] = ()
     classes: tuple[str, ...] = ()
     key: str | None = None
+    sliced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +129,27 @@ class Champion:
 
 
 @dataclass(frozen=True, slots=True)
+class SliceScore:
+    """One model on a slice: the rows whose `column` has the `value`. `span` says from where to where, of a quarter.
+
+    `enough`: the slice has rows enough to be held against others; one that has not is shown and decides nothing.
+    """
+
+    column: str
+    value: str
+    rows: int
+    metrics: dict[str, float]
+    enough: bool = True
+    span: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
-    """One model on one set of rows."""
+    """One model on one set of rows, and on the slices of them that `stream.slice_by` names."""
 
     rows: int
     metrics: dict[str, float]
+    slices: tuple[SliceScore, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +184,43 @@ class LiveScore:
 
 
 @dataclass(frozen=True, slots=True)
+class SliceGain:
+    """Champion and challenger on a slice, by the metric that judges.
+
+    `low` and `high` are the confidence bounds of `gain`, each wide enough that those of all slices hold together.
+    """
+
+    column: str
+    value: str
+    rows: int
+    challenger: float
+    champion: float
+    gain: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The bias of a model: how far apart the slices of a column are in a metric, from the `lowest` one to the `highest`.
+
+    `champion` is the same of the champion on the same rows.
+    """
+
+    column: str
+    name: str
+    value: float
+    champion: float | None
+    lowest: str
+    highest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scorecard:
-    """Champion and challenger on the same rows. `gain` is relative (0.03 is 3% better), `low` its lower confidence bound."""
+    """Champion and challenger on the same rows. `gain` is relative (0.03 is 3% better), `low` its lower confidence bound.
+
+    `slices` are those with rows enough to be compared, `gaps` the challenger's.
+    """
 
     metric: str
     rows: int
@@ -176,6 +229,13 @@ class Scorecard:
     champion_version: int | None
     gain: float | None
     low: float | None
+    slices: tuple[SliceGain, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+
+    @property
+    def worst(self) -> SliceGain | None:
+        """The slice on which the challenger loses most, or gains least."""
+        return min(self.slices, key=lambda s: s.gain, default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,14 @@ import json
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
-from engine import contract, drift, evaluate, profile
+from engine import contract, drift, evaluate, profile, slices
 from engine.contract import Contract
 from engine.data import table
 from engine.drift import DriftLimits
@@ -25,6 +25,7 @@ from engine.intact import WindowLost, lost
 from engine.jobs import Jobs
 from engine.labels import ROW, Labels, folder_of
 from engine.ledger import Cycle, Ledger, closed_as
+from engine.metrics import DIFFERENCES, chosen
 from engine.nouns import (
     PAST,
     Breach,
@@ -40,6 +41,7 @@ from engine.nouns import (
     Predicted,
     Release,
     Schema,
+    Score,
     Scorecard,
     Slices,
     Training,
@@ -49,6 +51,7 @@ from engine.nouns import (
 from engine.profile import Profile
 from engine.registry import Registry
 from engine.releases import CannotRelease, Releases
+from engine.slices import Cut, SliceBy
 from engine.triggers import Evidence, Trigger
 from engine.windows import digest_of
 from serving.config import ModelConfig, Tensor
@@ -57,6 +60,7 @@ from serving.release import Deployment
 
 PROFILE = "profile.npz"
 DELIVER = "deliver it again, or put the file back and `warmstart retry` it"
+SLICES_TOLD = 100  # at most, as metrics of a run in MLflow; the ledger has them all
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class Parts:
     trigger: Trigger
     gate: Gate
     slices: Slices
+    slice_by: tuple[SliceBy, ...]
     model: Mapping[str, Any]
     strategy: Mapping[str, Any]
     trainer: Mapping[str, Any]
@@ -143,13 +148,14 @@ class Stream:
         there = folder_of(self.parts.labels, self.parts.schema)
         return there.label(window, self.parts.contract, waited, self._file("labelled", ""))
 
-    def score(self, window: Window, said: Predicted) -> LiveScore:
+    def score(self, window: Window, said: Predicted, champion: Champion | None) -> LiveScore:
         """What the live version said, against the truth."""
         schema, answers = self.parts.schema, np.load(said.answers)
         if self.labels_come_later:
             answers = answers[table.read(window, schema, [ROW])[ROW].to_numpy()]
-        truth = table.target(_frame(window, schema), schema).reshape(-1)
-        return LiveScore(said.version, evaluate.score(truth, answers, schema.task), said.answers)
+        frame = _frame(window, schema)
+        truth, cuts = table.target(frame, schema).reshape(-1), self._cuts(frame, champion)
+        return LiveScore(said.version, evaluate.score(truth, answers, schema.task, cuts), said.answers)
 
     # whether to retrain
 
@@ -202,7 +208,7 @@ class Stream:
         return JobSpec(
             cycle_id=self.cycle.id,
             folder=str(self._file("jobs", self.cycle.id.replace(":", "."))),
-            schema=self.parts.schema,
+            schema=replace(self.parts.schema, sliced=()),  # a job judges nothing
             fresh=fresh,
             past=past[-PAST:],
             parent=champion.folder if champion else None,
@@ -223,8 +229,15 @@ class Stream:
         mine = evaluate.predict(Path(challenger.folder) / "model.onnx", arrays, schema.target)
         theirs = evaluate.predict(Path(rival.folder) / "model.onnx", arrays, schema.target) if rival else None
         version = rival.version if rival else None
-        metric = evaluate.chosen(gate.metric, schema.task)
-        return evaluate.compare(metric, truth, mine, theirs, version, gate.confidence, seed=self.parts.seed, task=schema.task)
+        metric, cuts = chosen(gate.metric, schema.task), self._cuts(rows, rival or champion)
+        return evaluate.compare(
+            metric, truth, mine, theirs, version, gate.confidence, seed=self.parts.seed, task=schema.task, cuts=cuts
+        )
+
+    def _cuts(self, rows: pl.DataFrame, champion: Champion | None) -> tuple[Cut, ...]:
+        if not self.parts.slice_by:
+            return ()
+        return slices.cut(rows, self.parts.slice_by, _profile(Path(champion.folder) / PROFILE) if champion else None)
 
     def register(self, window: Window, challenger: Training, champion: Champion | None, card: Scorecard, quality: Verdict) -> int:
         """Register the challenger in MLflow as a candidate, with the Profile of what it was trained on."""
@@ -317,7 +330,8 @@ class Stream:
                     self.outside.releases.turn_away(cycle, f"superseded by version {version}")
 
     def _close(self, closing: Closing) -> Closing:
-        metrics, tags = _story(self.outside.ledger, self.cycle)
+        judged_by = chosen(self.parts.gate.metric, self.parts.schema.task)
+        metrics, tags = _story(self.outside.ledger, self.cycle, judged_by)
         tags |= {"outcome": closing.outcome.value, "reason": closing.reason, "window": self.cycle.window.id}
         if closing.version is not None:
             tags["version"] = str(closing.version)
@@ -372,8 +386,8 @@ def _profile(path: Path) -> Profile:
     return Profile.load(path)
 
 
-def _story(ledger: Ledger, cycle: Cycle) -> tuple[dict[str, float], dict[str, str]]:
-    """What the steps of a cycle found, as MLflow metrics and tags."""
+def _story(ledger: Ledger, cycle: Cycle, metric: str) -> tuple[dict[str, float], dict[str, str]]:
+    """What the steps of a cycle found, as MLflow metrics and tags; of the slices the `metric` that judges."""
     from engine.ledger import decode
 
     found = {step.name: step for step in ledger.steps(cycle.id)}
@@ -387,7 +401,9 @@ def _story(ledger: Ledger, cycle: Cycle) -> tuple[dict[str, float], dict[str, st
     read(
         "score",
         LiveScore,
-        lambda s: metrics.update({f"live/{k}": v for k, v in s.score.metrics.items()} | {"live/version": s.version}),
+        lambda s: metrics.update(
+            {f"live/{k}": v for k, v in s.score.metrics.items()} | {"live/version": s.version} | _live_slices(s.score, metric)
+        ),
     )
     read(
         "drift",
@@ -407,4 +423,18 @@ def _card(card: Scorecard) -> dict[str, float]:
     metrics = {f"challenger/{k}": v for k, v in card.challenger.metrics.items()}
     if card.champion and card.gain is not None and card.low is not None:
         metrics |= {f"champion/{k}": v for k, v in card.champion.metrics.items()} | {"gain": card.gain, "gain_low": card.low}
-    return metrics
+    if card.worst:
+        metrics |= {"worst_slice": card.worst.gain, "worst_slice_high": card.worst.high}
+    shown = [gap for gap in card.gaps if gap.name in (card.metric, *DIFFERENCES.values())]
+    return metrics | {f"gap/{gap.name} over {_plain(gap.column)}": gap.value for gap in shown[:SLICES_TOLD]}
+
+
+def _live_slices(score: Score, metric: str) -> dict[str, float]:
+    """The largest slices, as `slice/COLUMN: VALUE/METRIC`."""
+    largest = sorted(score.slices, key=lambda s: -s.rows)[:SLICES_TOLD]
+    return {f"slice/{_plain(s.column)}: {_plain(s.value)}/{metric}": s.metrics[metric] for s in largest}
+
+
+def _plain(text: str) -> str:
+    """Text as one part of an MLflow metric's name, which has slashes between its parts."""
+    return text.replace("/", "_").strip()[:80] or "_"

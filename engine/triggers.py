@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from engine.evaluate import NAMES, named
+from engine.metrics import NAMES, named
 from engine.nouns import Cause, Decision, DriftReport, LiveScore
 
 

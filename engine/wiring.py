@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from engine.configuration import ConfigurationError, unknown
-from engine.evaluate import NAMES
+from engine.gate import Gate
 from engine.jobs import Jobs
+from engine.metrics import DIFFERENCES, NAMES
 from engine.nouns import Column, Kind, Schema, Task
 from engine.releases import Releases
+from engine.slices import SliceBy
 from engine.stream import Outside, Parts
 
 COLUMN = tuple(field.name for field in fields(Column) if field.name != "name")
@@ -21,16 +23,18 @@ def parts(config: Mapping[str, Any]) -> Parts:
     """The stream that a resolved configuration describes. Raises ConfigurationError naming the setting that is wrong."""
     stream = config["stream"]
     found = schema(stream)
-    for where in ("gate", "trigger"):
-        _metric_of(config[where], where, found.task)
+    if config["gate"].get("max_gap") is not None and not stream.get("slice_by"):
+        raise ConfigurationError("gate.max_gap: there are no groups to compare; name their columns in `stream.slice_by`")
+    _metric_of(config["trigger"], "trigger", found.task)
     return Parts(
         name=stream["name"],
         schema=found,
         contract=build(stream["contract"], "stream.contract"),
         drift=build(stream["drift"], "stream.drift"),
         trigger=build(config["trigger"], "trigger"),
-        gate=build(config["gate"], "gate"),
+        gate=gate(config["gate"], found.task),
         slices=build(stream["slices"], "stream.slices"),
+        slice_by=slice_by(stream),
         model=config["model"],
         strategy=config["strategy"],
         trainer=config["trainer"],
@@ -60,7 +64,51 @@ def schema(stream: Mapping[str, Any]) -> Schema:
     labels = stream.get("labels") or {}
     if bool(labels.get("folder")) != bool(labels.get("key")):
         raise ConfigurationError("stream.labels: `folder`, where labels land, and `key`, what names a row, belong together")
-    return Schema(columns, stream["target"], stream["task"], stream["time"], watched, classes, labels.get("key"))
+    known = {stream["target"], stream["time"], *(column.name for column in (*columns, *watched))}
+    sliced = tuple(by.column for by in slice_by(stream) if by.column not in known)
+    key = labels.get("key")
+    return Schema(columns, stream["target"], stream["task"], stream["time"], watched, classes, key, sliced)
+
+
+def slice_by(stream: Mapping[str, Any]) -> tuple[SliceBy, ...]:
+    """The columns whose slices are looked at by themselves: each a name, or a name with settings."""
+    entries = stream.get("slice_by") or ()
+    if isinstance(entries, (str, Mapping)):
+        raise ConfigurationError(
+            f"stream.slice_by: {entries}: a list is wanted, such as [carrier, {{column: distance, edges: [500]}}]"
+        )
+    found: dict[str, SliceBy] = {}
+    for entry in entries:
+        settings = entry if isinstance(entry, Mapping) else {"column": str(entry)}
+        known = [setting.name for setting in fields(SliceBy)]
+        if strange := [name for name in settings if name not in known]:
+            raise ConfigurationError(f"stream.slice_by: {entry}: {unknown('setting', strange[0], known)}")
+        if not settings.get("column"):
+            raise ConfigurationError(f"stream.slice_by: {entry}: it does not say which `column`")
+        try:
+            by = SliceBy(**{**settings, "edges": tuple(float(edge) for edge in settings.get("edges") or ())})
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"stream.slice_by: {settings['column']}: {error}") from error
+        if by.column in found:
+            raise ConfigurationError(f"stream.slice_by: {by.column} is there twice")
+        found[by.column] = by
+    return tuple(found.values())
+
+
+def gate(node: Mapping[str, Any], task: Task) -> Gate:
+    """The gate with the rules of one's own, each of which is named when it cannot be built."""
+    limits = {name: value for name, value in node.items() if name != "rules"}
+    _metric_of(limits, "gate", task)
+    known = (*NAMES[task], *(DIFFERENCES.values() if task == "binary" else ()))
+    for name in limits["max_gap"] if isinstance(limits.get("max_gap"), Mapping) else ():
+        if name not in known:
+            raise ConfigurationError(unknown(f"gap of a {task} task", name, known) + " (`gate.max_gap`)")
+    rules = tuple(build(rule, f"gate.rules[{number}]") for number, rule in enumerate(node.get("rules", ())))
+    for number, rule in enumerate(rules):
+        if not callable(getattr(rule, "judge", None)):
+            raise ConfigurationError(f"gate.rules[{number}]: {type(rule).__qualname__} has no method `judge(card)`")
+    built: Gate = build(limits, "gate")
+    return replace(built, rules=rules) if rules else built
 
 
 def _label(value: object) -> str:

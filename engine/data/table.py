@@ -159,14 +159,15 @@ def labels(values: pl.Series) -> pl.Series:
 def read(windows: Window | Iterable[Window], schema: Schema, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """The rows of one or more windows in order of time (stable; in the order of the windows when the schema names no time).
 
-    `columns` are those to read; by default the schema's features, watched columns, target and time. Raises WindowLost when one is
-    not what landed any more.
+    `columns` are those to read; by default the schema's features, watched columns, target, time and those that only slice. A
+    window that lacks one of the last, because it was not asked for yet, gets nulls. Raises WindowLost when one is not what landed
+    any more.
     """
     windows = [windows] if isinstance(windows, Window) else list(windows)
     if not windows:
         raise ValueError("there is no window to read")
     features = [column.name for column in (*schema.columns, *schema.watched)]
-    wanted = dict.fromkeys([*features, schema.target] if columns is None else columns)
+    wanted = dict.fromkeys([*features, schema.target, *schema.sliced] if columns is None else columns)
     kept = list(wanted)
     if schema.time:
         wanted[schema.time] = None
@@ -177,7 +178,7 @@ def read(windows: Window | Iterable[Window], schema: Schema, columns: Sequence[s
         if why := lost(window):
             raise WindowLost(window, why)
         try:
-            frames.append(_in_utc(pl.read_parquet(window.uri, columns=list(wanted)), schema.time))
+            frames.append(_in_utc(_parquet(window.uri, list(wanted), schema.sliced), schema.time))
         except (pl.exceptions.PolarsError, OSError) as error:
             raise WindowLost(window, str(error).splitlines()[0]) from error
     return in_order(frames, schema).select(kept)
@@ -194,6 +195,13 @@ def in_order(frames: Sequence[pl.DataFrame], schema: Schema) -> pl.DataFrame:
     """The rows of several tables in order of time (stable; one table after the other when the schema names no time)."""
     rows = pl.concat(frames, how="vertical_relaxed")
     return rows.sort(schema.time, maintain_order=True) if schema.time else rows
+
+
+def _parquet(uri: str, columns: list[str], may_lack: tuple[str, ...]) -> pl.DataFrame:
+    there = pl.scan_parquet(uri).collect_schema().names() if may_lack else []
+    absent = [name for name in columns if name in may_lack and name not in there]
+    frame = pl.read_parquet(uri, columns=[name for name in columns if name not in absent])
+    return frame.with_columns(pl.lit(None).alias(name) for name in absent).select(columns) if absent else frame
 
 
 def slices(rows: int, shares: Slices) -> tuple[range, range, range]:

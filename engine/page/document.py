@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from engine.ledger import ReleaseRow
 from engine.nouns import Outcome
-from engine.page import charts
+from engine.page import charts, slices
 from engine.page.charts import Line
 from engine.page.history import Episode, History
 from engine.report import labels_awaited
@@ -26,6 +26,7 @@ def page(history: History, now: float | None = None) -> str:
             _head(history, time.time() if now is None else now),
             _tiles(history),
             _quality(history),
+            slices.panel(history),
             _drift(history),
             '<div class="pair">',
             _latency(history),

@@ -38,7 +38,8 @@ def left_alone(ledger: Ledger, stream: str, models: Path) -> Callable[[Sequence[
                 arrays, truth = table.inputs(rows, schema), table.target(rows, schema).reshape(-1)
             except (OSError, ValueError, pl.exceptions.PolarsError):
                 continue
-            found[cycle.id] = evaluate.score(truth, evaluate.predict(graph, arrays, schema.target)).metrics
+            said = evaluate.predict(graph, arrays, schema.target)
+            found[cycle.id] = evaluate.score(truth, said, schema.task).metrics
         return found
 
     return scores

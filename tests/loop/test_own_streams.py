@@ -126,3 +126,5 @@ def test_a_folder_of_parquet_files_is_served_without_code(name: str, project: To
     capsys.readouterr()
     assert command("explain", "1", f"stream={name}") == 0
     assert "there is no champion yet" in capsys.readouterr().out
+    assert command("report", f"stream={name}") == 0
+    assert "first model left alone" in (project.state / "reports" / f"{name}.html").read_text()
