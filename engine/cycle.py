@@ -23,9 +23,11 @@ def carry(
     stream = wire(steps("configuration", recorded, current))
     champion = steps("champion", stream.champion)
 
-    breaches = steps("validate", stream.validate, window)
-    if breaches:
+    breaches = steps("validate", stream.validate, window, champion, latest)
+    if breaches and not stream.accepted(breaches):
         return steps("close", stream.quarantine, window, breaches)
+    if not breaches and stream.learns():
+        steps("learn", stream.learn, window)
 
     if champion:
         drift = steps("drift", stream.compare, window, champion)

@@ -9,6 +9,7 @@ from typing import Any
 from engine.gate import amount
 from engine.ledger import Cycle, Ledger, Step, decode
 from engine.nouns import (
+    Acceptance,
     Breach,
     Champion,
     Closing,
@@ -49,7 +50,9 @@ def story(ledger: Ledger, cycle: Cycle) -> Iterator[Section]:
     steps = {step.name: step for step in ledger.steps(cycle.id)}
     yield "window", _window(cycle)
     if breaches := _read(steps, "validate", tuple[Breach, ...]):
-        yield "contract", [f"{b.column or 'table'}: {b.message}" for b in breaches]
+        accepted = _read(steps, "accept", Acceptance)
+        lines = [f"{b.column or 'table'}: {b.message}" for b in breaches]
+        yield "contract", [*lines, *([f"accepted by {accepted.who}: {accepted.reason}"] if accepted else [])]
     if drift := _read(steps, "drift", DriftReport):
         yield "drift", drift_lines(drift)
     if live := _read(steps, "score", LiveScore):

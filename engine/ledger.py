@@ -20,13 +20,13 @@ from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
-from engine.nouns import Closing, Outcome, Window
+from engine.nouns import Acceptance, Closing, Outcome, Window
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 LAYOUT = 2  # of the tables below; a database written by another layout is refused, not guessed at
-SEQUENCE = 1  # of the steps in cycle.py; work begun by another sequence is set aside and tried again from the start
+SEQUENCE = 2  # of the steps in cycle.py; work begun by another sequence is set aside and tried again from the start
 
 metadata = sa.MetaData()
 layout = sa.Table("layout", metadata, sa.Column("version", sa.Integer, primary_key=True))
@@ -212,10 +212,10 @@ class Ledger:
             return self._insert(window, latest.attempt + 1)
         return latest or self._insert(window, 1)
 
-    def again(self, window: Window) -> Cycle:
-        """Open the next attempt on a window whose last one ended."""
+    def again(self, window: Window, accepted: Acceptance | None = None) -> Cycle:
+        """Open the next attempt on a window whose last one ended; with `accepted`, limits that it breaks do not stop it."""
         latest = self._latest(window.stream, window.digest)
-        return self._insert(window, latest.attempt + 1 if latest else 1)
+        return self._insert(window, latest.attempt + 1 if latest else 1, accepted)
 
     def _latest(self, stream: str, digest: str) -> Cycle | None:
         query = (
@@ -228,7 +228,7 @@ class Ledger:
             row = tx.execute(query).mappings().one_or_none()
         return _cycle(row) if row else None
 
-    def _insert(self, window: Window, attempt: int) -> Cycle:
+    def _insert(self, window: Window, attempt: int, accepted: Acceptance | None = None) -> Cycle:
         row = {
             "id": f"{window.stream}:{window.digest[:16]}:{attempt}",
             "stream": window.stream,
@@ -241,6 +241,9 @@ class Ledger:
         }
         with self._fenced(window.stream) as tx:
             tx.execute(cycles.insert().values(**row))
+            if accepted:
+                done = {"cycle": row["id"], "name": "accept", "started": row["opened"], "finished": row["opened"]}
+                tx.execute(steps.insert().values(**done, result=encode(accepted)))
         return _cycle(row | {"closed": None, "outcome": None, "version": None, "reason": None})
 
     def _set_aside(self, cycle: Cycle) -> None:
@@ -529,7 +532,9 @@ def _returned(step: Callable[..., Any]) -> Any:
 
 def _cycle(row: Any) -> Cycle:
     fields = ("id", "attempt", "sequence", "opened", "closed", "outcome", "version", "reason")
-    return Cycle(window=Window(**json.loads(row["window"])), **{name: row[name] for name in fields})
+    window = json.loads(row["window"])
+    window["parts"] = tuple(window.get("parts", ()))
+    return Cycle(window=Window(**window), **{name: row[name] for name in fields})
 
 
 def _step(row: Any) -> Step:

@@ -36,6 +36,7 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
     _import_early()
     from engine import retention, wiring
     from engine.display import Display
+    from engine.gathering import Gathering
     from engine.locks import Locks
     from engine.loop import Loop
     from engine.stream import Stream
@@ -67,6 +68,7 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
                 stream=parts.name,
                 time_column=parts.schema.time,
                 source=wiring.build(config["stream"]["source"], "stream.source"),
+                gathering=Gathering(parts.contract.min_rows, parts.schema, gathered(config, parts.name)),
                 ledger=ledger,
                 current={group: config[group] for group in RECORDED},
                 wire=lambda recorded, cycle: Stream(wiring.parts(recorded), world[0], cycle),
@@ -198,6 +200,11 @@ def state_of(config: Configuration) -> Path:
     return Path(config["platform"]["state"]).absolute()
 
 
+def gathered(config: Configuration, stream: str) -> Path:
+    """The folder of the windows that were joined from small ones."""
+    return state_of(config) / "gathered" / stream
+
+
 def _let_go(*releases: Releases) -> None:
     for each in releases:
         for endpoint in each.deployment.endpoints:
@@ -209,11 +216,12 @@ def _alive(pid: int) -> bool:
 
 
 def _import_early() -> None:
-    """MLflow takes a second to import, numba another; meanwhile locks are taken and Triton is started."""
+    """MLflow takes a second to import, numba and pandera a little more; meanwhile locks are taken and Triton is started."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
     def load() -> None:
         import mlflow  # noqa: F401
+        import pandera.polars  # noqa: F401
 
         import kernels.cpu  # noqa: F401
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from engine.configuration import ConfigurationError, unknown
+from engine.contracts.contract import Contract
 from engine.evaluate import NAMES
 from engine.jobs import Jobs
 from engine.nouns import Column, Kind, Schema, Task
@@ -23,7 +24,7 @@ def parts(config: Mapping[str, Any]) -> Parts:
     return Parts(
         name=stream["name"],
         schema=found,
-        contract=build(stream["contract"], "stream.contract"),
+        contract=_contract(stream, found),
         drift=build(stream["drift"], "stream.drift"),
         trigger=build(config["trigger"], "trigger"),
         gate=build(config["gate"], "gate"),
@@ -36,6 +37,15 @@ def parts(config: Mapping[str, Any]) -> Parts:
         require_approval=stream["require_approval"],
         max_batch_size=stream["max_batch_size"],
     )
+
+
+def _contract(stream: Mapping[str, Any], found: Schema) -> Contract:
+    contract: Contract = build(stream["contract"], "stream.contract")
+    try:
+        contract.suits(found)
+    except ValueError as error:
+        raise ConfigurationError(f"stream.contract: {error}") from error
+    return contract
 
 
 def schema(stream: Mapping[str, Any]) -> Schema:
