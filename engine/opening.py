@@ -216,12 +216,11 @@ def _alive(pid: int) -> bool:
 
 
 def _import_early() -> None:
-    """MLflow takes a second to import, numba and pandera a little more; meanwhile locks are taken and Triton is started."""
+    """MLflow takes a second to import, numba another; meanwhile locks are taken and Triton is started."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
     def load() -> None:
         import mlflow  # noqa: F401
-        import pandera.polars  # noqa: F401
 
         import kernels.cpu  # noqa: F401
 

@@ -172,12 +172,11 @@ class Contract:
                 continue
             more = known.get(name, ()) if limit.growing else ()
             asked[name] = replace(limit, categories=(*limit.categories, *more)) if limit.categories is not None else limit
-        for found in rows.outside(frame, asked):
+        shares = {name: MOST_NEW if limit.growing else self.max_outside for name, limit in asked.items()}
+        for found in rows.outside(frame, asked, shares):
             name = str(found.column)
-            limit = limits[name]
-            most = MOST_NEW if found.rule == rows.CATEGORIES and limit.growing else self.max_outside
-            if found.count > most * frame.height:
-                yield _breach(found, f"{self._words(name, limit, found, lessons)}; at most {most:.0%} may", frame.height)
+            words = f"{self._words(name, limits[name], found, lessons)}; at most {shares[name]:.0%} may"
+            yield _breach(found, words, frame.height)
 
     def _words(self, name: str, limit: Limits, found: rows.Failing, lessons: Sequence[Lesson]) -> str:
         if found.rule == rows.RANGE:

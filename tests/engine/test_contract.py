@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -219,6 +221,26 @@ def test_a_schema_of_ones_own_names_its_rows_and_can_be_named_in_the_yaml() -> N
     assert breach.message.startswith(f"{breach.count} of {ROWS} rows fail 'slow there' (`stream.contract.checks`): ")
 
 
+class Priced(pa.DataFrameModel):
+    speed: float = pa.Field(lt=0)
+
+
+def test_a_model_of_ones_own_is_named_as_a_class() -> None:
+    check_ = {"_target_": "hydra.utils.get_class", "path": f"{__name__}.Priced"}
+    contract = wiring.build({"_target_": "engine.contracts.contract.Contract", "checks": [check_]}, "here")
+    (breach,) = contract.check_frame(frame(), SCHEMA)
+    assert (breach.column, breach.count, breach.message[:41]) == (
+        "speed",
+        ROWS,
+        f"{ROWS} of {ROWS} rows fail 'less_than(0)' (`str",
+    )
+
+
+def test_a_check_that_is_not_there_is_a_wrong_configuration() -> None:
+    with pytest.raises(ConfigurationError, match=r"stream\.contract: .*no_such_module"):
+        wiring.parts(resolve(["stream=flights", "stream.contract.checks=[{_target_: no_such_module.check}]"]))
+
+
 def test_a_single_check_of_pandera_will_do_and_one_about_the_whole_window() -> None:
     schema = pa.DataFrameSchema({"speed": pa.Column(float, pa.Check.lt(0, error="negative")), "gone": pa.Column(float)})
     assert [(b.column, b.count) for b in check(frame(), checks=[schema])] == [(None, 0), ("speed", ROWS)]
@@ -317,7 +339,7 @@ words = st.lists(st.one_of(st.none(), st.sampled_from(["", "a", "b", "ø", "a b"
 def test_the_rows_outside_of_a_range_are_those_that_one_would_count(values: list[float | None], low: float, high: float) -> None:
     table = pl.DataFrame({"x": pl.Series(values, dtype=pl.Float64)})
     bad = [n for n, v in enumerate(values) if v is not None and not math.isnan(v) and not low <= v <= high]
-    found = rows.outside(table, {"x": Limits(min=low, max=high)})
+    found = rows.outside(table, {"x": Limits(min=low, max=high)}, {"x": 0.0})
     assert [(f.count, f.rows) for f in found] == ([(len(bad), tuple(bad[:20]))] if bad else [])
 
 
@@ -326,7 +348,7 @@ def test_the_rows_outside_of_a_range_are_those_that_one_would_count(values: list
 def test_the_rows_of_no_category_are_those_that_one_would_count(values: list[str | None]) -> None:
     table = pl.DataFrame({"x": pl.Series(values, dtype=pl.String)})
     bad = [n for n, v in enumerate(values) if v and v not in ("a", "b")]
-    found = rows.outside(table, {"x": Limits(categories=("a", "b"))})
+    found = rows.outside(table, {"x": Limits(categories=("a", "b"))}, {"x": 0.0})
     assert [(f.count, f.rows) for f in found] == ([(len(bad), tuple(bad[:20]))] if bad else [])
 
 
@@ -383,3 +405,13 @@ def test_the_command_shows_a_stream_that_has_learnt_nothing_yet(tmp_path: Path, 
     done = CliRunner().invoke(app.cli, ["contract", "show", "stream=flights"], catch_exceptions=False)
     assert done.exit_code == 0
     assert done.output.splitlines()[-1] == "limits are learnt from the first 3 good windows; there are 0 so far"
+
+
+def test_a_good_window_does_not_wait_for_pandera() -> None:
+    code = (
+        "import sys; sys.path.insert(0, 'tests/engine'); import test_contract as t\n"
+        "for name in [n for n in sys.modules if n.startswith('pandera')]: del sys.modules[name]\n"
+        "assert t.check(t.frame(4), lessons=t.LESSONS, key='order') == []\n"
+        "assert 'pandera' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
