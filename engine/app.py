@@ -73,8 +73,10 @@ def run(until_idle: bool, overrides: tuple[str, ...]) -> None:
             closings += loop.carry_pending()
             if until_idle:
                 break
-            display.idle("waiting for windows")
+            display.idle(str(loop.gathering.small or "waiting for windows"))
             time.sleep(config["platform"]["poll"])
+        if loop.gathering.small:
+            display.say(str(loop.gathering.small))
     sys.exit(_code(closings))
 
 
@@ -90,7 +92,9 @@ def update(overrides: tuple[str, ...]) -> None:
     """
     with at_work(resolve(overrides), "update") as (loop, display):
         closings = list(loop.carry_pending())
-        if not closings and not loop.waiting:
+        if loop.gathering.small:
+            display.say(str(loop.gathering.small))
+        elif not closings and not loop.waiting:
             display.say("nothing is pending")
     sys.exit(_code(closings))
 
@@ -136,10 +140,11 @@ def status(as_json: bool, overrides: tuple[str, ...]) -> None:
     config = resolve_outside(overrides)
     named = [o.partition("=")[2] for o in overrides if o.startswith("stream=")]
     with open_ledger(config) as ledger:
-        names = ledger.stream_names()
+        small = reporting.small(state_of(config))
+        names = sorted({*ledger.stream_names(), *small})
         if named and named[0] not in names:
             raise ConfigurationError(unknown("stream with history", named[0], names or ["none yet"]))
-        found = [reporting.stream_status(ledger, name) for name in named or names]
+        found = [reporting.stream_status(ledger, name, small.get(name)) for name in named or names]
     found_server = server_record(config)
     if as_json:
         click.echo(json.dumps({"streams": found, "server": found_server}, indent=2))
@@ -229,8 +234,10 @@ def reject(number: int | None, overrides: tuple[str, ...]) -> None:
 
 @cli.command()
 @click.argument("window", shell_complete=completing.windows)
+@click.option("--accept", is_flag=True, help="Let a quarantined window pass although it breaks limits of its contract.")
+@click.option("--reason", default="", help="Why it is accepted, in words; `explain` tells it.")
 @OVERRIDES
-def retry(window: str, overrides: tuple[str, ...]) -> None:
+def retry(window: str, accept: bool, reason: str, overrides: tuple[str, ...]) -> None:
     """Try a window again that was quarantined, rejected or kept, or waits for labels: a new attempt from the start.
 
     \b
@@ -238,7 +245,10 @@ def retry(window: str, overrides: tuple[str, ...]) -> None:
       warmstart retry week-4 stream=demand
     """
     from engine.locks import Busy
-    from engine.nouns import Outcome
+    from engine.nouns import Acceptance, Outcome
+
+    if reason and not accept:
+        raise click.UsageError("--reason says why a window is accepted: it goes with --accept")
 
     config = resolve(overrides)
     name = config["stream"]["name"]
@@ -249,8 +259,10 @@ def retry(window: str, overrides: tuple[str, ...]) -> None:
         latest = cycles[window]
         if latest.outcome == Outcome.PROMOTED:
             raise ConfigurationError(f"window {window} was promoted as version {latest.version}; there is nothing to try again")
+        if accept:
+            _acceptable(ledger, latest)
         if latest.closed is not None or latest in ledger.awaiting_labels(name):
-            ledger.again(latest.window)
+            ledger.again(latest.window, Acceptance(getpass.getuser(), reason.strip() or "no reason given") if accept else None)
     try:
         with at_work(config, "retry") as (loop, _):
             closings = list(loop.carry_pending())
@@ -450,7 +462,46 @@ def completion(shell: str) -> None:
     click.echo(completing.script(shell, cli), nl=False)
 
 
+@cli.group()
+def contract() -> None:
+    """What the windows of a stream must meet."""
+
+
+@contract.command("show")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--yaml", "as_yaml", is_flag=True, help="To be pasted into the stream's YAML and changed there.")
+@OVERRIDES
+def show_contract(as_json: bool, as_yaml: bool, overrides: tuple[str, ...]) -> None:
+    """Show every limit that holds now, and where it comes from: declared, learnt from the first windows, or default."""
+    from engine import wiring
+    from engine.contracts import learning, shown
+
+    config = resolve(overrides)
+    parts = wiring.parts(config)
+    with open_ledger(config) as ledger:
+        lessons = learning.remembered(ledger, parts.name, parts.contract.learn)
+    limits = shown.limits(parts.contract, parts.schema, lessons)
+    if as_json:
+        click.echo(json.dumps({"stream": parts.name, "limits": limits}, indent=2, ensure_ascii=False))
+    else:
+        click.echo(shown.as_yaml(limits) if as_yaml else "\n".join(shown.lines(limits, parts.contract, lessons)))
+
+
 # what the verbs share
+
+
+def _acceptable(ledger: Ledger, cycle: Cycle) -> None:
+    """Refuse to accept what is not quarantined, or what nothing could be trained on."""
+    from engine.ledger import decode
+    from engine.nouns import Breach, Outcome
+
+    if cycle.outcome != Outcome.QUARANTINED:
+        raise ConfigurationError(f"window {cycle.window.id} is {cycle.outcome or 'unfinished'}; quarantined ones can be accepted")
+    step = ledger.step(cycle.id, "validate")
+    breaches: tuple[Breach, ...] = decode(tuple[Breach, ...], step.result) if step else ()
+    if hard := [b for b in breaches if not b.limit]:
+        named = "; ".join(f"{b.column}: {b.message}" if b.column else b.message for b in hard[:5])
+        raise ConfigurationError(f"window {cycle.window.id} cannot be accepted, nothing could be trained on it: {named}")
 
 
 def _waiting(ledger: Ledger, stream: str, number: int | None) -> Cycle:

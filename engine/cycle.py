@@ -31,9 +31,11 @@ def story(window: Window, steps: Steps, stream: Stream, latest: bool) -> Closing
     """Every line is a step: done once to its end, remembered by the ledger, safe to run again when it was interrupted."""
     champion = steps("champion", stream.champion)
 
-    breaches = steps("validate", stream.validate, window)
-    if breaches:
+    breaches = steps("validate", stream.validate, window, champion, latest)
+    if breaches and not stream.accepted(breaches):
         return steps("close", stream.quarantine, window, breaches)
+    if not breaches and stream.learns():
+        steps("learn", stream.learn, window)
 
     drift = steps("drift", stream.compare, window, champion) if champion else None
     said = steps("predict", stream.predict, window) if champion else None

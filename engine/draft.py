@@ -297,7 +297,10 @@ def _text(
     if typical < SMALL:
         fewest, judged = max(10, typical // 4), int(typical * 0.3)
         lines.append(
-            (f"  contract: {{min_rows: {fewest}}}", f"a window has about {typical} rows; one with fewer than this is refused")
+            (
+                f"  contract: {{min_rows: {fewest}}}",
+                f"a window has about {typical} rows; one with fewer waits for the next",
+            )
         )
         lines.append(("  slices: {judge: 0.3}", "the last 30% of the fresh rows judge a challenger"))
         lines.append((f"gate: {{min_rows: {max(5, judged // 2)}}}", "so many of those at least"))

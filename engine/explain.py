@@ -10,6 +10,7 @@ from engine.gate import amount, gap_words
 from engine.ledger import Cycle, Ledger, Step, decode, labels_come_later
 from engine.metrics import DIFFERENCES, worst
 from engine.nouns import (
+    Acceptance,
     Breach,
     Champion,
     Closing,
@@ -57,7 +58,9 @@ def story(ledger: Ledger, cycle: Cycle) -> Iterator[Section]:
     steps = {step.name: step for step in ledger.steps(cycle.id)}
     yield "window", _window(cycle)
     if breaches := _read(steps, "validate", tuple[Breach, ...]):
-        yield "contract", [f"{b.column or 'table'}: {b.message}" for b in breaches]
+        accepted = _read(steps, "accept", Acceptance)
+        lines = [f"{b.column or 'table'}: {b.message}" for b in breaches]
+        yield "contract", [*lines, *([f"accepted by {accepted.who}: {accepted.reason}"] if accepted else [])]
     if drift := _read(steps, "drift", DriftReport):
         yield "drift", drift_lines(drift)
     if labelled := _read(steps, "label", Labelled):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.contract import Contract
+from engine.contracts.contract import Contract
 from engine.data import table
 from engine.nouns import Breach, Labelled, Schema, Window
 from engine.windows import ParquetFolder, SourceError, digest_of

@@ -20,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
-from engine.nouns import Closing, Labelled, Outcome, Window
+from engine.nouns import Acceptance, Closing, Labelled, Outcome, Window
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -215,12 +215,12 @@ class Ledger:
             return self._insert(window, latest.attempt + 1)
         return latest or self._insert(window, 1)
 
-    def again(self, window: Window) -> Cycle:
-        """Open the next attempt on a window; one that is unfinished is set aside."""
+    def again(self, window: Window, accepted: Acceptance | None = None) -> Cycle:
+        """Open the next attempt on a window, an unfinished one set aside; with `accepted`, limits that it breaks do not stop it."""
         latest = self._latest(window.stream, window.digest)
         if latest and latest.closed is None:
             self._interrupt(latest, "begun again by `warmstart retry`")
-        return self._insert(window, latest.attempt + 1 if latest else 1)
+        return self._insert(window, latest.attempt + 1 if latest else 1, accepted)
 
     def _latest(self, stream: str, digest: str) -> Cycle | None:
         query = (
@@ -233,7 +233,7 @@ class Ledger:
             row = tx.execute(query).mappings().one_or_none()
         return _cycle(row) if row else None
 
-    def _insert(self, window: Window, attempt: int) -> Cycle:
+    def _insert(self, window: Window, attempt: int, accepted: Acceptance | None = None) -> Cycle:
         row = {
             "id": f"{window.stream}:{window.digest[:16]}:{attempt}",
             "stream": window.stream,
@@ -248,6 +248,9 @@ class Ledger:
             newest = tx.execute(sa.select(sa.func.max(cycles.c.opened)).where(cycles.c.stream == window.stream)).scalar_one()
             row["opened"] = max(time.time(), (newest or 0.0) + TICK)
             tx.execute(cycles.insert().values(**row))
+            if accepted:
+                done = {"cycle": row["id"], "name": "accept", "started": row["opened"], "finished": row["opened"]}
+                tx.execute(steps.insert().values(**done, result=encode(accepted)))
         return _cycle(row | {"closed": None, "outcome": None, "version": None, "reason": None})
 
     def _set_aside(self, cycle: Cycle) -> None:
@@ -575,7 +578,9 @@ def _returned(step: Callable[..., Any]) -> Any:
 
 def _cycle(row: Any) -> Cycle:
     fields = ("id", "attempt", "sequence", "opened", "closed", "outcome", "version", "reason")
-    return Cycle(window=Window(**json.loads(row["window"])), **{name: row[name] for name in fields})
+    window = json.loads(row["window"])
+    window["parts"] = tuple(window.get("parts", ()))
+    return Cycle(window=Window(**window), **{name: row[name] for name in fields})
 
 
 def _step(row: Any) -> Step:

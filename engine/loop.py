@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from engine.cycle import carry
+from engine.gathering import Gathering
 from engine.jobs import JobLost
 from engine.labels import LabelsPending
 from engine.ledger import INTERRUPTED, Cycle, Ledger, Steps
@@ -51,13 +52,15 @@ class Loop:
     """One stream's windows and how to carry them.
 
     `wire` makes the stream at work on a cycle from a recorded configuration; `reconnect` is called after an outage, before the
-    next try; `retries` are the waits in seconds; `tidy` is called after every window that ended. `ready` says which windows need
-    not wait for labels, by digest; it is told when those that were begun were (Unix seconds).
+    next try; `retries` are the waits in seconds; `tidy` is called after every window that ended. `gathering` lets small windows
+    wait for more rows. `ready` says which windows need not wait for labels, by digest; it is told when those that were begun were
+    (Unix seconds).
     """
 
     stream: str
     time_column: str | None
     source: Source
+    gathering: Gathering
     ledger: Ledger
     current: Mapping[str, Any]
     wire: Callable[[Mapping[str, Any], Cycle], Stream]
@@ -74,11 +77,13 @@ class Loop:
         """Windows whose work is not ended: interrupted ones first, then those that landed, in their order."""
         for cycle in self.ledger.cycles(self.stream) if not self._closed else []:
             if cycle.closed is not None and cycle.outcome != INTERRUPTED:
-                self._closed.add(cycle.window.digest)
+                self._closed |= {cycle.window.digest, *cycle.window.parts}
         begun = {cycle.window.digest: cycle.window for cycle in self.ledger.unfinished(self.stream)}
         self._closed -= begun.keys()
-        landed = (w for w in self.source.list(self.stream, self.time_column) if w.digest not in self._closed)
-        return list((begun | {w.digest: w for w in landed if w.digest not in begun}).values())
+        taken = {part for window in begun.values() for part in (window.digest, *window.parts)}
+        found = self.source.list(self.stream, self.time_column)
+        landed = {w.digest: w for w in found if w.digest not in self._closed and w.digest not in taken}
+        return [*begun.values(), *self.gathering.ready(landed.values())]
 
     def carry_pending(self) -> Iterator[Closing]:
         """Carry what is pending now, one window after another; one whose labels are to come is left for another time.
@@ -117,7 +122,7 @@ class Loop:
                 time.sleep(wait)
                 away = True
             else:
-                self._closed.add(window.digest)
+                self._closed |= {window.digest, *window.parts}
                 self.listener.closed(window, closing, time.monotonic() - started)
                 self.tidy()
                 return closing

@@ -57,7 +57,10 @@ class Schema:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One finished slice of fresh data. `digest` is the SHA-256 of its bytes; `start` and `end` are ISO 8601 event times."""
+    """One finished slice of fresh data. `digest` is the SHA-256 of its bytes; `start` and `end` are ISO 8601 event times.
+
+    `parts` are the digests of the small windows that it was joined from.
+    """
 
     stream: str
     id: str
@@ -66,14 +69,46 @@ class Window:
     rows: int
     start: str | None = None
     end: str | None = None
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Small:
+    """Windows that wait for more rows: their ids, how many rows they have together, how many are needed."""
+
+    windows: tuple[str, ...]
+    rows: int
+    needed: int
+
+    def __str__(self) -> str:
+        names = f"window {self.windows[0]}" if len(self.windows) == 1 else f"windows {self.windows[0]} to {self.windows[-1]}"
+        wait = "waits" if len(self.windows) == 1 else "wait"
+        return f"{names} {wait} for more rows: {self.rows:,} of {self.needed:,} (`stream.contract.min_rows`)"
 
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """One way in which a window breaks its contract, in words a data supplier understands."""
+    """One way in which a window breaks its contract, in words a data supplier understands.
+
+    count: how many rows it is about; 0 when it is about the window as a whole.
+    rows, values: the numbers (from 0) of the first 20 of them, and what they hold.
+    limit: only a limit is broken, which a person may accept; otherwise nothing could be trained on the window.
+    """
 
     column: str | None
     message: str
+    count: int = 0
+    rows: tuple[int, ...] = ()
+    values: tuple[str, ...] = ()
+    limit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """A person lets a window pass although it breaks limits of its contract."""
+
+    who: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

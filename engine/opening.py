@@ -36,6 +36,7 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
     _import_early()
     from engine import retention, wiring
     from engine.display import Display
+    from engine.gathering import Gathering
     from engine.labels import folder_of
     from engine.locks import Locks
     from engine.loop import Loop, all_of_them
@@ -68,6 +69,7 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
                 stream=parts.name,
                 time_column=parts.schema.time,
                 source=wiring.build(config["stream"]["source"], "stream.source"),
+                gathering=Gathering(parts.contract.min_rows, parts.schema, gathered(config, parts.name)),
                 ledger=ledger,
                 current={group: config[group] for group in RECORDED},
                 wire=lambda recorded, cycle: Stream(wiring.parts(recorded), world[0], cycle),
@@ -209,6 +211,11 @@ def server_record(config: Configuration) -> dict[str, Any] | None:
 def state_of(config: Configuration) -> Path:
     """The folder of everything that a platform keeps in files."""
     return Path(config["platform"]["state"]).absolute()
+
+
+def gathered(config: Configuration, stream: str) -> Path:
+    """The folder of the windows that were joined from small ones."""
+    return state_of(config) / "gathered" / stream
 
 
 def _let_go(*releases: Releases) -> None:

@@ -2,7 +2,8 @@
 
 Never removed, whatever the numbers say: the live version, the one before it, the first one, and every one that waits for a person
 or was begun to be released; all that belongs to a cycle without an Outcome or waiting for one; the row of every cycle, and which
-champion it began with, what it decided and how it closed; models, checkpoints and profiles in MLflow.
+champion it began with, what it taught the contract, who accepted it, what it decided and how it closed; windows joined from small
+ones; models, checkpoints and profiles in MLflow.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from engine.nouns import PAST
 from serving.repository import Repository
 
 LASTING = (
+    "accept",
+    "learn",
     "champion",
     "champion.labelled",
     "predict",

@@ -10,14 +10,17 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
-from engine import contract, drift, evaluate, profile, slices
-from engine.contract import Contract
+from engine import drift, evaluate, profile, slices
+from engine.contracts import learning, quarantine
+from engine.contracts.contract import Contract
+from engine.contracts.learning import Lesson
 from engine.data import table
 from engine.drift import DriftLimits
 from engine.gate import Gate, Served, amount
@@ -28,6 +31,7 @@ from engine.ledger import Cycle, Ledger, closed_as
 from engine.metrics import DIFFERENCES, chosen
 from engine.nouns import (
     PAST,
+    Acceptance,
     Breach,
     Champion,
     Closing,
@@ -114,11 +118,33 @@ class Stream:
         """The version that the registry names."""
         return self.outside.registry.champion()
 
-    def validate(self, window: Window) -> tuple[Breach, ...]:
-        """What is wrong with the window."""
+    def validate(self, window: Window, champion: Champion | None, latest: bool) -> tuple[Breach, ...]:
+        """What is wrong with the window. Of a backlog only the latest one has to be fresh."""
         if why := lost(window):
             return (Breach(None, f"{why}: {DELIVER}"),)
-        return self.parts.contract.check(window, self.parts.schema)
+        known = _profile(Path(champion.folder) / PROFILE).categories if champion else {}
+        return self.parts.contract.check(window, self.parts.schema, self._lessons, known, self._found() if latest else None)
+
+    def _found(self) -> datetime:
+        """When the window was first worked on: a retry later does not make it staler."""
+        first = self.outside.ledger.cycle(f"{self.cycle.id.rpartition(':')[0]}:1") or self.cycle
+        return datetime.fromtimestamp(first.opened, UTC)
+
+    def accepted(self, breaches: tuple[Breach, ...]) -> bool:
+        """Whether a person lets the window pass all the same, which only limits can be."""
+        return all(breach.limit for breach in breaches) and self.outside.ledger.step(self.cycle.id, "accept") is not None
+
+    def learns(self) -> bool:
+        """Whether good windows still teach the contract its limits."""
+        return len(self._lessons) < self.parts.contract.learn
+
+    def learn(self, window: Window) -> Lesson:
+        """What this good window teaches."""
+        return learning.study(window, _landed(window, self.parts.schema), self.parts.schema)
+
+    @functools.cached_property
+    def _lessons(self) -> tuple[Lesson, ...]:
+        return learning.remembered(self.outside.ledger, self.parts.name, self.parts.contract.learn)
 
     def compare(self, window: Window, champion: Champion) -> DriftReport:
         """The window's Profile against what the champion was trained on."""
@@ -278,7 +304,7 @@ class Stream:
 
     def quarantine(self, window: Window, breaches: tuple[Breach, ...]) -> Closing:
         """Keep the window and the reasons aside."""
-        report = contract.quarantine(window, breaches, self._file("quarantine", ""))
+        report = quarantine.keep(window, breaches, self._file("quarantine", ""))
         words = "; ".join(f"{b.column}: {b.message}" if b.column else b.message for b in breaches[:5])
         more = f"; and {len(breaches) - 5} more" if len(breaches) > 5 else ""
         return self._close(Closing(Outcome.QUARANTINED, f"{words}{more} (report: {report})"))
@@ -412,6 +438,7 @@ def _story(ledger: Ledger, cycle: Cycle, metric: str) -> tuple[dict[str, float],
             {f"drift/{c.column.replace('/', '_')}": c.effect for c in r.columns} | {"drift/columns": len(r.drifted)}
         ),
     )
+    read("accept", Acceptance, lambda a: tags.update({"accepted": f"by {a.who}: {a.reason}"}))
     read("decide", Decision, lambda d: tags.update({"cause": d.cause, "decision": d.reason}))
     for turn in itertools.takewhile(lambda t: f"judge.{t}" in found, itertools.count(1)):
         read(f"judge.{turn}", Scorecard, lambda card: metrics.update(_card(card)))

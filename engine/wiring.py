@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from engine.configuration import ConfigurationError, unknown
+from engine.contracts.contract import Contract
 from engine.gate import Gate
 from engine.jobs import Jobs
 from engine.metrics import DIFFERENCES, NAMES
@@ -29,7 +30,7 @@ def parts(config: Mapping[str, Any]) -> Parts:
     return Parts(
         name=stream["name"],
         schema=found,
-        contract=build(stream["contract"], "stream.contract"),
+        contract=_contract(stream, found),
         drift=build(stream["drift"], "stream.drift"),
         trigger=build(config["trigger"], "trigger"),
         gate=gate(config["gate"], found.task),
@@ -44,6 +45,15 @@ def parts(config: Mapping[str, Any]) -> Parts:
         max_batch_size=stream["max_batch_size"],
         labels=build(stream["labels"], "stream.labels") if found.key else None,
     )
+
+
+def _contract(stream: Mapping[str, Any], found: Schema) -> Contract:
+    contract: Contract = build(stream["contract"], "stream.contract")
+    try:
+        contract.suits(found)
+    except ValueError as error:
+        raise ConfigurationError(f"stream.contract: {error}") from error
+    return contract
 
 
 def schema(stream: Mapping[str, Any]) -> Schema:

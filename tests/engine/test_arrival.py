@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from engine import contract
-from engine.contract import Contract
+from engine.contracts import quarantine
+from engine.contracts.contract import Contract
 from engine.data.table import read
 from engine.nouns import Column, Schema
 from engine.windows import ParquetFolder, SourceError
@@ -107,7 +107,7 @@ def test_a_quarantined_window_is_kept_with_its_reasons(tmp_path: Path) -> None:
     (window,) = ParquetFolder(str(tmp_path)).list("s", None)
     found = Contract(min_rows=1000).check(window, SCHEMA)
     for _ in range(2):
-        report = Path(contract.quarantine(window, found, tmp_path / "quarantine"))
+        report = Path(quarantine.keep(window, found, tmp_path / "quarantine"))
     assert "at least 1000 are needed" in report.read_text()
     assert report.with_suffix(".parquet").read_bytes() == (tmp_path / "w.parquet").read_bytes()
     assert len(list((tmp_path / "quarantine").iterdir())) == 2
@@ -152,7 +152,7 @@ def test_a_quarantined_partition_is_kept_with_all_its_files(tmp_path: Path) -> N
     (window,) = ParquetFolder(str(tmp_path)).list("s", None)
     found = Contract(min_rows=1000).check(window, SCHEMA)
     for _ in range(2):
-        report = Path(contract.quarantine(window, found, tmp_path / "quarantine"))
+        report = Path(quarantine.keep(window, found, tmp_path / "quarantine"))
     assert "at least 1000 are needed" in report.read_text()
     kept = tmp_path / "quarantine" / f"day=1.{window.digest[:12]}"
     assert (kept / "part-1.parquet").read_bytes() == (inside / "part-1.parquet").read_bytes()

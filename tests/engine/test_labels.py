@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from engine import labels
 from engine.configuration import ConfigurationError, resolve
-from engine.contract import Contract
+from engine.contracts.contract import Contract
 from engine.labels import ROW, LabelFolder, Labels, LabelsPending, join
 from engine.nouns import Column, Labelled, Schema, Window
 from engine.windows import ParquetFolder

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as textbook
 
 from engine import evaluate, metrics, profile, slices
-from engine.contract import Contract
+from engine.contracts.contract import Contract
 from engine.data import table
 from engine.gate import Gate
 from engine.ledger import decode, encode
