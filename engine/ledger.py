@@ -216,7 +216,7 @@ class Ledger:
         return latest or self._insert(window, 1)
 
     def again(self, window: Window, accepted: Acceptance | None = None) -> Cycle:
-        """Open the next attempt on a window, an unfinished one set aside; with `accepted`, limits that it breaks do not stop it."""
+        """Open the next attempt on a window, an unfinished one set aside; with `accepted`, limits that it breaks let it pass."""
         latest = self._latest(window.stream, window.digest)
         if latest and latest.closed is None:
             self._interrupt(latest, "begun again by `warmstart retry`")
