@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,13 @@ def resolve(overrides: Sequence[str]) -> dict[str, Any]:
 def resolve_outside(overrides: Sequence[str]) -> dict[str, Any]:
     """The same without a stream: where the ledger, the registry and the servers are."""
     return _compose("outside", [o for o in overrides if not o.startswith("stream=")])
+
+
+def recorded(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What is written down of a configuration. How the source is opened is none of it: that may hold a password."""
+    kept = {group: config[group] for group in RECORDED}
+    source = {name: value for name, value in config["stream"]["source"].items() if name != "storage_options"}
+    return kept | {"stream": {**config["stream"], "source": source}}
 
 
 def _compose(name: str, overrides: Sequence[str]) -> dict[str, Any]:

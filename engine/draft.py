@@ -25,9 +25,11 @@ from statistics import median
 
 import polars as pl
 
-from engine.configuration import ConfigurationError, streams, unknown
+from engine.configuration import ConfigurationError, resolve_outside, streams, unknown
 from engine.data.table import labels
 from engine.nouns import Task, Window
+from engine.opening import copies_of
+from engine.places import is_url
 from engine.windows import ParquetFolder
 
 LOOKED_AT = 8  # windows whose columns are read, unless they have
@@ -77,7 +79,7 @@ def draft(folder: str, target: str, time: str | None = None, name: str | None = 
     if path.exists() or name in streams():
         there = path if path.exists() else f"a shipped stream {name!r}"
         raise ConfigurationError(f"{there} is there already and is left as it is; choose another name with `--name`")
-    windows = [window for window in ParquetFolder(folder, settle=0).list(name, None) if window.rows]
+    windows = _windows(folder, name)
     if not windows:
         raise ConfigurationError(f"there is no Parquet file with rows in {folder}; write each window there as one file")
     frames = _read(windows)
@@ -95,6 +97,16 @@ def draft(folder: str, target: str, time: str | None = None, name: str | None = 
     text = _text(name, folder, windows, sum(f.height for f in frames), wanted, ordered, features, left)
     shown = f"{wanted.task} of {target} from {len(features)} columns, {len(windows)} windows of about {_typical(windows):,} rows"
     return Draft(path, text, shown)
+
+
+def _windows(folder: str, name: str) -> list[Window]:
+    """The windows with rows; those that lie elsewhere are fetched to where `run` looks for them."""
+    copies = copies_of(resolve_outside(())["platform"], name) if is_url(folder) else Path()
+    source = ParquetFolder(folder, settle=0, copies=str(copies))
+    windows = [window for window in source.list(name, None) if window.rows]
+    for window in windows:
+        source.fetch(window)
+    return windows
 
 
 def _read(windows: list[Window]) -> list[pl.DataFrame]:
@@ -276,6 +288,8 @@ def _text(
         )
         lines.append(("  slices: {judge: 0.3}", "the last 30% of the fresh rows judge a challenger"))
         lines.append((f"gate: {{min_rows: {max(5, judged // 2)}}}", "so many of those at least"))
+    if is_url(folder):
+        lines.append(("platform: {poll: 10}", "seconds between looks at what may cost money to look at"))
     omitted = [f"# Left out: {row}" if k == 0 else f"#   {row}" for k, row in enumerate(_omitted(left))]
     if len(features) > ONE_EACH:
         lines[packed:packed] = [(row, "") for row in _packed(features, LINES - len(lines) - len(omitted) - 2)]

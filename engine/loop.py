@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from engine.cycle import carry
 from engine.jobs import JobLost
 from engine.ledger import INTERRUPTED, Cycle, Ledger, Steps
 from engine.nouns import Closing, Window
+from engine.places import SourceUnreachable
 from engine.registry import RegistryUnreachable
 from engine.stream import Stream
 from engine.windows import Source
 from serving.errors import Unreachable
 
-OUTAGES = (Unreachable, RegistryUnreachable, JobLost)
+OUTAGES = (Unreachable, RegistryUnreachable, JobLost, SourceUnreachable)
+T = TypeVar("T")
 
 
 class Interrupted(Exception):
@@ -68,7 +70,7 @@ class Loop:
 
     def carry_pending(self) -> Iterator[Closing]:
         """Carry what is pending now, one window after another. Raises Interrupted when an outage outlasts the retries."""
-        windows = self.pending()
+        windows = self._patiently(self.pending, "the windows cannot be listed")
         for position, window in enumerate(windows):
             yield self._carry(window, latest=position == len(windows) - 1)
 
@@ -76,18 +78,24 @@ class Loop:
         cycle = self.ledger.open(window)
         steps = Steps(self.ledger, cycle, lambda name: self.listener.step(window, name))
         started = time.monotonic()
+        closing = self._patiently(
+            lambda: carry(window, steps, self.current, lambda config: self.wire(config, cycle), latest),
+            f"window {window.id} is left unfinished, nothing is lost",
+        )
+        self._closed.add(window.digest)
+        self.listener.closed(window, closing, time.monotonic() - started)
+        self.tidy()
+        return closing
+
+    def _patiently(self, work: Callable[[], T], otherwise: str) -> T:
+        """Try again after an outage. Raises Interrupted, beginning with `otherwise`, when it outlasts the retries."""
         for wait in (*self.retries, None):
             try:
-                closing = carry(window, steps, self.current, lambda config: self.wire(config, cycle), latest)
+                return work()
             except OUTAGES as error:
                 if wait is None:
-                    raise Interrupted(f"window {window.id} is left unfinished, nothing is lost: {error}") from error
+                    raise Interrupted(f"{otherwise}: {error}") from error
                 self.listener.outage(error, wait)
                 time.sleep(wait)
                 self.reconnect()
-            else:
-                self._closed.add(window.digest)
-                self.listener.closed(window, closing, time.monotonic() - started)
-                self.tidy()
-                return closing
         raise AssertionError("unreachable: the last wait is None")

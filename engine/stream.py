@@ -23,6 +23,7 @@ from engine.gate import Gate, Served, amount
 from engine.jobs import Jobs
 from engine.ledger import Cycle, Ledger, closed_as
 from engine.nouns import (
+    PAST,
     Breach,
     Champion,
     Closing,
@@ -43,13 +44,12 @@ from engine.nouns import (
 from engine.profile import Profile
 from engine.registry import Registry
 from engine.releases import CannotRelease, Releases
-from engine.triggers import Evidence, Trigger
+from engine.triggers import Evidence, Trigger, ask
 from engine.windows import digest_of
 from serving.config import ModelConfig, Tensor
 from serving.errors import Refused, Unreachable
 from serving.release import Deployment
 
-PAST = 64  # windows offered to a strategy; it takes the ones it wants
 PROFILE = "profile.npz"
 
 
@@ -75,7 +75,10 @@ class Parts:
 
 @dataclass(frozen=True)
 class Outside:
-    """The world that a stream works in: its ledger, registry, jobs and servers, and a folder for files named by digest."""
+    """The world that a stream works in: its ledger, registry, jobs and servers, and a folder for files named by digest.
+
+    `fetch` sees to it that a window's file is on this machine.
+    """
 
     ledger: Ledger
     registry: Registry
@@ -83,6 +86,7 @@ class Outside:
     jobs: Jobs
     deployment: Deployment
     state: Path
+    fetch: Callable[[Window], None]
 
 
 class Stream:
@@ -103,6 +107,7 @@ class Stream:
 
     def validate(self, window: Window) -> tuple[Breach, ...]:
         """What is wrong with the window."""
+        self.outside.fetch(window)
         return self.parts.contract.check(window, self.parts.schema)
 
     def compare(self, window: Window, champion: Champion) -> DriftReport:
@@ -144,7 +149,7 @@ class Stream:
         trained = self.outside.ledger.cycle(champion.cycle_id)
         since = trained.window.end if trained else None
         rows = sum(w.rows for w in fresh)
-        decision = self.parts.trigger.decide(Evidence(report, live, champion.baseline, rows, since, window.end))
+        decision = ask(self.parts.trigger, Evidence(report, live, champion.baseline, rows, since, window.end))
         if decision.retrain and not latest and self.parts.catch_up == "latest":
             return Decision(False, decision.cause, f"{decision.reason}; left to the latest window of the backlog", deferred=True)
         if not decision.retrain and trained:
@@ -170,8 +175,8 @@ class Stream:
             cycle_id=self.cycle.id,
             folder=str(self._file("jobs", self.cycle.id.replace(":", "."))),
             schema=self.parts.schema,
-            fresh=fresh,
-            past=past[-PAST:],
+            fresh=self._here(fresh),
+            past=self._here(past[-PAST:]),
             parent=champion.folder if champion else None,
             model=dict(self.parts.model),
             strategy=dict(self.parts.strategy),
@@ -183,7 +188,7 @@ class Stream:
     def judge(self, window: Window, challenger: Training, rival: Champion | None, champion: Champion | None) -> Scorecard:
         """Challenger and champion on the latest rows, which nobody fitted or stopped on; both as the graphs Triton serves."""
         schema, gate = self.parts.schema, self.parts.gate
-        fresh = table.read(self._fresh(window, champion), schema)
+        fresh = table.read(self._here(self._fresh(window, champion)), schema)
         _, _, last = table.slices(fresh.height, self.parts.slices)
         rows = fresh[last.start : last.stop]
         arrays, truth = table.inputs(rows, schema), table.target(rows, schema).reshape(-1)
@@ -296,6 +301,12 @@ class Stream:
                 split = len(known)
         windows = tuple(known.values())
         return windows[:split], (*windows[split:], window)
+
+    def _here(self, windows: tuple[Window, ...]) -> tuple[Window, ...]:
+        """The windows, with their files on this machine."""
+        for window in windows:
+            self.outside.fetch(window)
+        return windows
 
     def _fresh(self, window: Window, champion: Champion | None) -> tuple[Window, ...]:
         return self._windows(window, champion)[1]

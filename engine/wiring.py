@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+from engine import targets
 from engine.configuration import ConfigurationError, unknown
 from engine.evaluate import NAMES
 from engine.jobs import Jobs
 from engine.nouns import Column, Kind, Schema, Task
+from engine.opening import copies_of
 from engine.releases import Releases
 from engine.stream import Outside, Parts
+from engine.triggers import Trigger
+from engine.windows import Source
 
 
 def parts(config: Mapping[str, Any]) -> Parts:
@@ -20,12 +24,14 @@ def parts(config: Mapping[str, Any]) -> Parts:
     found = schema(stream)
     for where in ("gate", "trigger"):
         _metric_of(config[where], where, found.task)
+    for where in ("model", "strategy", "trainer"):  # built in the job, which is late to complain
+        targets.check(config[where], where)
     return Parts(
         name=stream["name"],
         schema=found,
         contract=build(stream["contract"], "stream.contract"),
         drift=build(stream["drift"], "stream.drift"),
-        trigger=build(config["trigger"], "trigger"),
+        trigger=build(config["trigger"], "trigger", Trigger),
         gate=build(config["gate"], "gate"),
         slices=build(stream["slices"], "stream.slices"),
         model=config["model"],
@@ -36,6 +42,15 @@ def parts(config: Mapping[str, Any]) -> Parts:
         require_approval=stream["require_approval"],
         max_batch_size=stream["max_batch_size"],
     )
+
+
+def source(config: Mapping[str, Any]) -> Source:
+    """Where the stream's windows come from. What has to be fetched is kept in the state."""
+    node = dict(config["stream"]["source"])
+    if node.get("_target_") == "engine.windows.ParquetFolder":
+        node.setdefault("copies", str(copies_of(config["platform"], config["stream"]["name"])))
+    built: Source = build(node, "stream.source", Source)
+    return built
 
 
 def schema(stream: Mapping[str, Any]) -> Schema:
@@ -81,19 +96,35 @@ def _columns(stream: Mapping[str, Any], setting: str) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def build(node: Mapping[str, Any], where: str) -> Any:
-    """Build what a node's `_target_` names. Raises ConfigurationError naming `where`."""
+def build(node: Mapping[str, Any], where: str, protocol: type = object) -> Any:
+    """Build what a node's `_target_` names, with the methods of `protocol`. Raises ConfigurationError naming `where`."""
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
+    targets.check(node, where)
+    if "_target_" not in node:
+        raise ConfigurationError(f"{where}: say which class it is: `_target_: module.Class`")
     try:
-        return instantiate(dict(node), _convert_="all")
+        built = instantiate(dict(node), _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__ or error
-        raise ConfigurationError(f"{where}: {node.get('_target_')} cannot be built: {cause}") from error
+        hint = ""
+        if "unexpected keyword argument" in str(cause) and "." not in where:
+            hint = (
+                f"; the default's settings stay where only `_target_` is replaced: put yours into {where}/NAME.yaml and choose "
+                f"it with `override /{where}: NAME` under `defaults`"
+            )
+        raise ConfigurationError(f"{where}: {node['_target_']} cannot be built: {cause}{hint}") from error
+    if not isinstance(built, protocol):
+        methods = [name for name in vars(protocol) if not name.startswith("_") and not callable(getattr(built, name, None))]
+        raise ConfigurationError(
+            f"{where}: {node['_target_']} has no method {', '.join(methods)}; see {protocol.__module__}.{protocol.__qualname__}"
+        )
+    return built
 
 
-def outside(config: Mapping[str, Any], releases: Releases, jobs: Jobs) -> Outside:
+def outside(config: Mapping[str, Any], releases: Releases, jobs: Jobs, source: Source) -> Outside:
     """The world that a stream works in."""
     state = Path(config["platform"]["state"]).absolute()
-    return Outside(releases.ledger, releases.registry, releases, jobs, releases.deployment, state)
+    fetch = getattr(source, "fetch", lambda window: None)  # most sources list files that stay where they are
+    return Outside(releases.ledger, releases.registry, releases, jobs, releases.deployment, state, fetch)
