@@ -53,6 +53,9 @@ def cli() -> None:
     quarantined or a version waits for approval); 4 another process works on the stream; 75 something did not
     answer, try again later.
     """
+    project = str(Path.cwd())
+    if project not in sys.path:  # own models, sources and triggers lie there; last, so that they hide nothing
+        sys.path.append(project)
 
 
 @cli.command()
@@ -599,8 +602,8 @@ def _known(error: Exception) -> int | None:
     if isinstance(error, (ConfigurationError, LedgerError, NothingToExplain)):
         return USAGE
     from engine.loop import OUTAGES, Interrupted
+    from engine.places import SourceError
     from engine.releases import CannotRelease
-    from engine.windows import SourceError
     from serving.errors import CannotStart
 
     if isinstance(error, (Interrupted, *OUTAGES)):

@@ -43,6 +43,13 @@ def resolve_outside(overrides: Sequence[str]) -> dict[str, Any]:
     return _compose("outside", [o for o in overrides if not o.startswith("stream=")], None)
 
 
+def recorded(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What is written down of a configuration. How the source is opened is none of it: that may hold a password."""
+    kept = {group: config[group] for group in RECORDED}
+    source = {name: value for name, value in config["stream"]["source"].items() if name != "storage_options"}
+    return kept | {"stream": {**config["stream"], "source": source}}
+
+
 def _compose(name: str, overrides: Sequence[str], stream: str | None) -> dict[str, Any]:
     from hydra import compose, initialize_config_module
     from hydra.errors import HydraException

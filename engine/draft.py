@@ -25,9 +25,11 @@ from statistics import median
 
 import polars as pl
 
-from engine.configuration import ConfigurationError, streams, unknown
+from engine.configuration import ConfigurationError, resolve_outside, streams, unknown
 from engine.data.table import labels
 from engine.nouns import Task, Window
+from engine.opening import copies_of
+from engine.places import is_url
 from engine.windows import ParquetFolder
 
 LOOKED_AT = 8  # windows whose columns are read, unless they have
@@ -82,7 +84,7 @@ def draft(
     if path.exists() or name in streams():
         there = path if path.exists() else f"a shipped stream {name!r}"
         raise ConfigurationError(f"{there} is there already and is left as it is; choose another name with `--name`")
-    windows = [window for window in ParquetFolder(folder, settle=0).list(name, None) if window.rows]
+    windows = _windows(folder, name)
     if not windows:
         raise ConfigurationError(f"there is no Parquet file with rows in {folder}; write each window there as one file")
     if (labels is None) != (key is None):
@@ -115,6 +117,16 @@ def _labelled(folder: str, target: str, key: str) -> list[Window]:
         if column not in columns:
             raise ConfigurationError(f"{option}, in {files[0].uri}: {unknown('column', column, list(columns)[:30])}")
     return files
+
+
+def _windows(folder: str, name: str) -> list[Window]:
+    """The windows with rows; those that lie elsewhere are fetched to where `run` looks for them."""
+    copies = copies_of(resolve_outside(())["platform"], name) if is_url(folder) else Path()
+    source = ParquetFolder(folder, settle=0, copies=str(copies))
+    windows = [window for window in source.list(name, None) if window.rows]
+    for window in windows:
+        source.fetch(window)
+    return windows
 
 
 def _read(windows: list[Window]) -> list[pl.DataFrame]:
@@ -304,6 +316,8 @@ def _text(
         )
         lines.append(("  slices: {judge: 0.3}", "the last 30% of the fresh rows judge a challenger"))
         lines.append((f"gate: {{min_rows: {max(5, judged // 2)}}}", "so many of those at least"))
+    if is_url(folder):
+        lines.append(("platform: {poll: 10}", "seconds between looks at what may cost money to look at"))
     omitted = [f"# Left out: {row}" if k == 0 else f"#   {row}" for k, row in enumerate(_omitted(left))]
     if len(features) > ONE_EACH:
         lines[packed:packed] = [(row, "") for row in _packed(features, LINES - len(lines) - len(omitted) - 2)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from engine.cycle import carry
 from engine.gathering import Gathering
@@ -13,13 +13,15 @@ from engine.jobs import JobLost
 from engine.labels import LabelsPending
 from engine.ledger import INTERRUPTED, Cycle, Ledger, Steps
 from engine.nouns import Closing, Window
+from engine.places import SourceUnreachable
 from engine.registry import RegistryUnreachable
 from engine.stream import Stream
 from engine.windows import Source
 from serving.errors import Refused, Unreachable
 
 # A server that refuses what no step can reject (to load the live version, say) needs a person, as one that is away may.
-OUTAGES = (Unreachable, Refused, RegistryUnreachable, JobLost)
+OUTAGES = (Unreachable, Refused, RegistryUnreachable, JobLost, SourceUnreachable)
+T = TypeVar("T")
 
 
 class Interrupted(Exception):
@@ -90,7 +92,7 @@ class Loop:
 
         Raises Interrupted when an outage outlasts the retries.
         """
-        windows = self.pending()
+        windows = self._patiently(self.pending, "the windows cannot be listed")
         begun = {cycle.window.digest: cycle for cycle in self.ledger.unfinished(self.stream)}
         self.waiting &= {cycle.id for cycle in begun.values()}
         ready = self.ready(windows, {digest: cycle.opened for digest, cycle in begun.items()})
@@ -104,26 +106,33 @@ class Loop:
         cycle = self.ledger.open(window)
         steps = Steps(self.ledger, cycle, lambda name: self.listener.step(window, name))
         started = time.monotonic()
+        try:
+            closing = self._patiently(
+                lambda: carry(window, steps, self.current, lambda config: self.wire(config, cycle), latest),
+                f"window {window.id} is left unfinished, nothing is lost",
+            )
+        except LabelsPending as pending:
+            if cycle.id not in self.waiting:
+                self.listener.waits(window, str(pending))
+            self.waiting.add(cycle.id)
+            return None
+        self._closed |= {window.digest, *window.parts}
+        self.listener.closed(window, closing, time.monotonic() - started)
+        self.tidy()
+        return closing
+
+    def _patiently(self, work: Callable[[], T], otherwise: str) -> T:
+        """Try again after an outage, with new connections. Raises Interrupted, beginning with `otherwise`, when it lasts."""
         away = False
         for wait in (*self.retries, None):
             try:
                 if away:
                     self.reconnect()
-                closing = carry(window, steps, self.current, lambda config: self.wire(config, cycle), latest)
-            except LabelsPending as pending:
-                if cycle.id not in self.waiting:
-                    self.listener.waits(window, str(pending))
-                self.waiting.add(cycle.id)
-                return None
+                return work()
             except OUTAGES as error:
                 if wait is None:
-                    raise Interrupted(f"window {window.id} is left unfinished, nothing is lost: {error}") from error
+                    raise Interrupted(f"{otherwise}: {error}") from error
                 self.listener.outage(error, wait)
                 time.sleep(wait)
                 away = True
-            else:
-                self._closed |= {window.digest, *window.parts}
-                self.listener.closed(window, closing, time.monotonic() - started)
-                self.tidy()
-                return closing
         raise AssertionError("unreachable: the last wait is None")

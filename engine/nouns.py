@@ -14,6 +14,9 @@ Kind = Literal["number", "boolean", "category"]
 Task = Literal["regression", "binary", "multiclass"]
 Cause = Literal["first", "drift", "degradation", "schedule", "volume", "event", "deferred", "none"]
 
+PAST = 64
+"""Past windows offered to a strategy, which takes the ones it wants."""
+
 
 class Outcome(StrEnum):
     """How a window's cycle ended. `WAITING` is the one that a person turns into another."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.configuration import RECORDED
+from engine.configuration import recorded
 
 if TYPE_CHECKING:
     from engine.display import Display
@@ -49,11 +49,12 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
         jobs = wiring.build(config["platform"]["jobs"], "platform.jobs")
         jobs.warm()
         with running_servers(config, verb) as addresses:
+            source = wiring.source(config)
             world: list[Outside] = []
 
             def connect() -> None:
                 _let_go(*(outside.releases for outside in world))
-                world[:] = [wiring.outside(config, _releases(config, ledger, addresses()), jobs)]
+                world[:] = [wiring.outside(config, _releases(config, ledger, addresses()), jobs, source)]
                 world[0].deployment.restore(parts.name)
 
             def tidy() -> None:
@@ -68,11 +69,11 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
             loop = Loop(
                 stream=parts.name,
                 time_column=parts.schema.time,
-                source=wiring.build(config["stream"]["source"], "stream.source"),
+                source=source,
                 gathering=Gathering(parts.contract.min_rows, parts.schema, gathered(config, parts.name)),
                 ledger=ledger,
-                current={group: config[group] for group in RECORDED},
-                wire=lambda recorded, cycle: Stream(wiring.parts(recorded), world[0], cycle),
+                current=recorded(config),
+                wire=lambda held, cycle: Stream(wiring.parts(held), world[0], cycle),
                 reconnect=connect,
                 retries=config["platform"]["retries"],
                 listener=display,
@@ -216,6 +217,11 @@ def state_of(config: Configuration) -> Path:
 def gathered(config: Configuration, stream: str) -> Path:
     """The folder of the windows that were joined from small ones."""
     return state_of(config) / "gathered" / stream
+
+
+def copies_of(platform: Mapping[str, Any], stream: str) -> Path:
+    """The folder of a stream's windows that were fetched from elsewhere."""
+    return Path(platform["state"]).absolute() / "windows" / stream
 
 
 def _let_go(*releases: Releases) -> None:

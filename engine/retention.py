@@ -3,7 +3,9 @@
 Never removed, whatever the numbers say: the live version, the one before it, the first one, and every one that waits for a person
 or was begun to be released; all that belongs to a cycle without an Outcome or waiting for one; the row of every cycle, and which
 champion it began with, what it taught the contract, who accepted it, what it decided and how it closed; windows joined from small
-ones; models, checkpoints and profiles in MLflow.
+ones; models, checkpoints and profiles in MLflow; and every copy of a fetched window that the next fine-tune may be offered: what
+came since the live version and the one before it were trained, and 64 windows before that. An older one that is asked for again
+is fetched again.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 
 from engine.ledger import Cycle, Ledger
 from engine.locks import Busy, Locks
-from engine.nouns import PAST
+from engine.nouns import PAST, Outcome
 from serving.repository import Repository
 
 LASTING = (
@@ -44,6 +46,7 @@ class Retention:
     answers: files of what the live version said to a window; the metrics are in the ledger.
     quarantined: windows put aside, with their reports.
     labelled: files of windows joined with labels that came later; what the next fine-tune may draw from stays in any case.
+    windows: copies of windows that were fetched from elsewhere; those that landed on this machine are the supplier's, not ours.
     steps: cycles told with every step by `explain` and `report`; of older ones the Outcome, the decision and the lineage stay.
     """
 
@@ -52,6 +55,7 @@ class Retention:
     answers: int = 500
     quarantined: int = 500
     labelled: int = 500
+    windows: int = 200
     steps: int = 1000
 
     def __post_init__(self) -> None:
@@ -87,12 +91,14 @@ def tidy(retention: Retention, place: Place, whole: bool = False, dry_run: bool 
     a later call.
     """
     # Folders are read before the ledger: whatever lies in one by then belongs to a cycle that is known below.
-    found = {kind: _entries(place.state / kind / place.stream) for kind in ("jobs", "answers", "quarantine", "labelled")}
+    kinds = ("jobs", "answers", "quarantine", "labelled", "windows")
+    found = {kind: _entries(place.state / kind / place.stream) for kind in kinds}
     unsettled = place.ledger.unsettled(place.stream)
     needed = {cycle.id for cycle in unsettled} | _makers(place, _spared(place, unsettled))
     numbers = {"jobs": retention.jobs, "answers": retention.answers, "quarantine": retention.quarantined}
     freed = [_files(place, kind, found[kind], number, needed, dry_run) for kind, number in numbers.items()]
     freed.append(_labelled(place, found["labelled"], retention.labelled, unsettled, dry_run))
+    freed.append(_windows(place, found["windows"], retention.windows, dry_run))
     freed.append(_releases(place, retention.releases, 60.0 if whole else 0.0, dry_run))
     names, size = place.ledger.forget(place.stream, retention.steps, LASTING, needed, None if whole else AT_ONCE, dry_run)
     freed.append(Freed("steps", names, size))
@@ -105,11 +111,18 @@ def _spared(place: Place, unsettled: Iterable[Cycle]) -> set[int]:
     done = [row for row in rows if row.state == "done"]
     begun = [row for row in rows if row.state == "intended"]
     versions = {cycle.version for cycle in unsettled} | {row.version for row in begun} | {row.expects for row in begun}
-    if done:
-        live = done[-1].version
-        before = [row.expects for row in done if row.version == live and row.cause != "rollback"]
-        versions |= {done[0].version, live, done[-1].expects, *before}
-    return {version for version in versions if version is not None}
+    versions |= {done[0].version} if done else set()
+    return {version for version in versions if version is not None} | _live(place)
+
+
+def _live(place: Place) -> set[int]:
+    """The version that answers and those that a rollback would put back."""
+    done = [row for row in place.ledger.releases(place.stream) if row.state == "done"]
+    if not done:
+        return set()
+    live = done[-1].version
+    before = [row.expects for row in done if row.version == live and row.cause != "rollback"]
+    return {version for version in (live, done[-1].expects, *before) if version is not None}
 
 
 def _makers(place: Place, versions: set[int]) -> set[str]:
@@ -148,6 +161,21 @@ def _labelled(place: Place, found: dict[str, list[Path]], number: int, unsettled
     at_work = {cycle.window.id for cycle in unsettled}  # whose file may be there and not in the ledger yet
     surplus = [name for name in sorted(found.keys() - spared) if name.rpartition(".")[0] not in at_work]
     return _free("labelled", {name: found[name] for name in surplus}, dry_run)
+
+
+def _windows(place: Place, found: dict[str, list[Path]], number: int, dry_run: bool) -> Freed:
+    """Remove all but the newest `number` copies of fetched windows, and of those none that a fine-tune may be offered."""
+    if len(found) <= number:
+        return Freed("windows", (), 0)
+    cycles = place.ledger.cycles(place.stream)
+    makers = _makers(place, _live(place))
+    trained = next((k for k, cycle in enumerate(cycles) if cycle.id in makers), 0)
+    good = [k for k, cycle in enumerate(cycles[:trained]) if cycle.outcome != Outcome.QUARANTINED]
+    first = good[-PAST:][0] if good else 0
+    old = [_name("windows", cycle) for cycle in cycles[:first] if cycle.closed is not None]
+    spared = {_name("windows", cycle) for cycle in (*cycles[first:], *place.ledger.unsettled(place.stream))}
+    surplus = [name for name in dict.fromkeys(old) if name in found and name not in spared][: len(found) - number]
+    return _free("windows", {name: found[name] for name in surplus}, dry_run)
 
 
 def _free(kind: str, surplus: dict[str, list[Path]], dry_run: bool) -> Freed:

@@ -52,11 +52,12 @@ from engine.nouns import (
     Verdict,
     Window,
 )
+from engine.places import SourceError
 from engine.profile import Profile
 from engine.registry import Registry
 from engine.releases import CannotRelease, Releases
 from engine.slices import Cut, SliceBy
-from engine.triggers import Evidence, Trigger
+from engine.triggers import Evidence, Trigger, ask
 from engine.windows import digest_of
 from serving.config import ModelConfig, Tensor
 from serving.errors import Refused, Unreachable
@@ -91,7 +92,10 @@ class Parts:
 
 @dataclass(frozen=True)
 class Outside:
-    """The world that a stream works in: its ledger, registry, jobs and servers, and a folder for files named by digest."""
+    """The world that a stream works in: its ledger, registry, jobs and servers, and a folder for files named by digest.
+
+    `fetch` sees to it that a window's file is on this machine.
+    """
 
     ledger: Ledger
     registry: Registry
@@ -99,6 +103,7 @@ class Outside:
     jobs: Jobs
     deployment: Deployment
     state: Path
+    fetch: Callable[[Window], None]
 
 
 class Stream:
@@ -120,6 +125,7 @@ class Stream:
 
     def validate(self, window: Window, champion: Champion | None, latest: bool) -> tuple[Breach, ...]:
         """What is wrong with the window. Of a backlog only the latest one has to be fresh."""
+        self._here((window,))
         if why := lost(window):
             return (Breach(None, f"{why}: {DELIVER}"),)
         known = _profile(Path(champion.folder) / PROFILE).categories if champion else {}
@@ -207,7 +213,7 @@ class Stream:
         trained = self.outside.ledger.cycle(champion.cycle_id)
         since = trained.window.end if trained else None
         rows = sum(w.rows for w in fresh)
-        decision = self.parts.trigger.decide(Evidence(report, live, champion.baseline, rows, since, window.end))
+        decision = ask(self.parts.trigger, Evidence(report, live, champion.baseline, rows, since, window.end))
         if decision.retrain and not latest and self.parts.catch_up == "latest":
             return Decision(False, decision.cause, f"{decision.reason}; left to the latest window of the backlog", deferred=True)
         if not decision.retrain and trained:
@@ -235,8 +241,8 @@ class Stream:
             cycle_id=self.cycle.id,
             folder=str(self._file("jobs", self.cycle.id.replace(":", "."))),
             schema=replace(self.parts.schema, sliced=()),  # a job judges nothing
-            fresh=fresh,
-            past=past[-PAST:],
+            fresh=self._here(fresh),
+            past=self._here(past[-PAST:]),
             parent=champion.folder if champion else None,
             model=dict(self.parts.model),
             strategy=dict(self.parts.strategy),
@@ -248,9 +254,10 @@ class Stream:
     def judge(self, window: Window, challenger: Training, rival: Champion | None, champion: Champion | None) -> Scorecard:
         """Challenger and champion on the latest rows, which nobody fitted or stopped on; both as the graphs Triton serves."""
         schema, gate = self.parts.schema, self.parts.gate
-        fresh = table.read([w for w in self._fresh(window, champion) if w.digest not in challenger.left_out], schema)
-        _, _, last = table.slices(fresh.height, self.parts.slices)
-        rows = fresh[last.start : last.stop]
+        fresh = self._here(self._fresh(window, champion))
+        rows = table.read([w for w in fresh if w.digest not in challenger.left_out], schema)
+        _, _, last = table.slices(rows.height, self.parts.slices)
+        rows = rows[last.start : last.stop]
         arrays, truth = table.inputs(rows, schema), table.target(rows, schema).reshape(-1)
         mine = evaluate.predict(Path(challenger.folder) / "model.onnx", arrays, schema.target)
         theirs = evaluate.predict(Path(rival.folder) / "model.onnx", arrays, schema.target) if rival else None
@@ -384,6 +391,13 @@ class Stream:
                 split = len(known)
         windows = tuple(known.values())
         return windows[:split], (*windows[split:], window)
+
+    def _here(self, windows: tuple[Window, ...]) -> tuple[Window, ...]:
+        """The windows, with their files on this machine; who reads one that is gone everywhere says so."""
+        for window in windows:
+            with contextlib.suppress(SourceError):
+                self.outside.fetch(window)
+        return windows
 
     def _fresh(self, window: Window, champion: Champion | None) -> tuple[Window, ...]:
         return self._windows(window, champion)[1]

@@ -38,7 +38,6 @@ from engine import export
 from engine.data import golden, table
 from engine.data.batches import Batches, InOrder, tensors
 from engine.intact import WindowLost
-from engine.models import Learner
 from engine.nouns import JobSpec, Training, Window
 from engine.strategies import Floats, Integers, Strategy
 from engine.strategies.moments import Moments
@@ -103,8 +102,10 @@ def _run(spec: JobSpec, folder: Path) -> Training:
         module = _build(spec)
         parent = _checkpoint(Path(spec.parent)) if spec.parent and strategy.warm else None
         last = None if rows.left_out else _last(folder)  # other rows than it was written with, perhaps
-        if last or parent:
-            _load(module, last or parent)
+        if last:
+            _load(module, last)
+        elif parent:
+            _inherit(module, parent, spec)
     with _clock(seconds, "adapt"):
         if not last:
             module.adapt(inputs, target, rows.fresh)
@@ -180,8 +181,14 @@ def _names(spec: JobSpec) -> str:
 def _build(spec: JobSpec) -> Any:
     # Hydra would turn the schema into a configuration of its own if it were passed through it.
     module = instantiate({**spec.model, "_partial_": True})(schema=spec.schema)
-    if not isinstance(module, lightning.LightningModule) or not isinstance(module, Learner):
-        raise ValueError(f"model {spec.model['_target_']} is no LightningModule with the members of engine.models.Learner")
+    name = spec.model["_target_"]
+    if not isinstance(module, lightning.LightningModule):
+        raise ValueError(f"model: {name} is no pytorch_lightning.LightningModule")
+    given = ("forward", "training_step", "validation_step", "configure_optimizers")  # Lightning's own do nothing
+    lacking = [each for each in given if getattr(type(module), each) is getattr(lightning.LightningModule, each)]
+    lacking += [each for each in ("vocabularies", "adapt") if not hasattr(module, each)]
+    if lacking:
+        raise ValueError(f"model: {name} has no {', '.join(lacking)}; engine.models.Learner says what each is")
     return module
 
 
@@ -198,6 +205,17 @@ def _last(folder: Path) -> dict[str, Any] | None:
 def _load(module: Any, checkpoint: Any) -> None:
     module.on_load_checkpoint(checkpoint)
     module.load_state_dict(checkpoint["state_dict"])
+
+
+def _inherit(module: Any, parent: dict[str, Any], spec: JobSpec) -> None:
+    """Start from the champion's weights."""
+    try:
+        _load(module, parent)
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(
+            f"model: {spec.model['_target_']} cannot start from the champion's weights, which look like another model's "
+            f"({' '.join(str(error).split())[:200]}); train it from nothing once, with `strategy=cold`"
+        ) from error
 
 
 def _fit(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, get_args, runtime_checkable
 
+from engine.configuration import ConfigurationError, unknown
 from engine.metrics import NAMES, named
 from engine.nouns import Cause, Decision, DriftReport, LiveScore
 
@@ -27,12 +28,24 @@ class Evidence:
     now: str | None
 
 
+@runtime_checkable
 class Trigger(Protocol):
     """One method; Hydra builds the implementation by `_target_`."""
 
     def decide(self, evidence: Evidence) -> Decision:
         """Retrain or keep, and why."""
         ...
+
+
+def ask(trigger: Trigger, evidence: Evidence) -> Decision:
+    """What a trigger, whoever wrote it, decides. Raises ConfigurationError when that is no Decision, or one of no known cause."""
+    decision = trigger.decide(evidence)
+    name = type(trigger).__name__
+    if not isinstance(decision, Decision):
+        raise ConfigurationError(f"trigger: {name}.decide returned {decision!r}; it must return an engine.nouns.Decision")
+    if decision.cause not in get_args(Cause):
+        raise ConfigurationError(f"trigger: {unknown('cause', decision.cause, get_args(Cause))} (returned by {name}.decide)")
+    return decision
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,19 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
+from engine import targets
 from engine.configuration import ConfigurationError, unknown
 from engine.contracts.contract import Contract
 from engine.gate import Gate
 from engine.jobs import Jobs
 from engine.metrics import DIFFERENCES, NAMES
 from engine.nouns import Column, Kind, Schema, Task
+from engine.opening import copies_of
 from engine.releases import Releases
 from engine.slices import SliceBy
 from engine.stream import Outside, Parts
+from engine.triggers import Trigger
+from engine.windows import Source
 
 COLUMN = tuple(field.name for field in fields(Column) if field.name != "name")
 
@@ -27,12 +31,14 @@ def parts(config: Mapping[str, Any]) -> Parts:
     if config["gate"].get("max_gap") is not None and not stream.get("slice_by"):
         raise ConfigurationError("gate.max_gap: there are no groups to compare; name their columns in `stream.slice_by`")
     _metric_of(config["trigger"], "trigger", found.task)
+    for where in ("model", "strategy", "trainer"):  # built in the job, which is late to complain
+        targets.check(config[where], where)
     return Parts(
         name=stream["name"],
         schema=found,
         contract=_contract(stream, found),
         drift=build(stream["drift"], "stream.drift"),
-        trigger=build(config["trigger"], "trigger"),
+        trigger=build(config["trigger"], "trigger", Trigger),
         gate=gate(config["gate"], found.task),
         slices=build(stream["slices"], "stream.slices"),
         slice_by=slice_by(stream),
@@ -54,6 +60,15 @@ def _contract(stream: Mapping[str, Any], found: Schema) -> Contract:
     except ValueError as error:
         raise ConfigurationError(f"stream.contract: {error}") from error
     return contract
+
+
+def source(config: Mapping[str, Any]) -> Source:
+    """Where the stream's windows come from. What has to be fetched is kept in the state."""
+    node = dict(config["stream"]["source"])
+    if node.get("_target_") == "engine.windows.ParquetFolder":
+        node.setdefault("copies", str(copies_of(config["platform"], config["stream"]["name"])))
+    built: Source = build(node, "stream.source", Source)
+    return built
 
 
 def schema(stream: Mapping[str, Any]) -> Schema:
@@ -155,21 +170,37 @@ def _columns(stream: Mapping[str, Any], setting: str) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def build(node: Mapping[str, Any], where: str) -> Any:
-    """Build what a node's `_target_` names. Raises ConfigurationError naming `where`."""
+def build(node: Mapping[str, Any], where: str, protocol: type = object) -> Any:
+    """Build what a node's `_target_` names, with the methods of `protocol`. Raises ConfigurationError naming `where`."""
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
-    if not isinstance(node, Mapping) or "_target_" not in node:
+    if not isinstance(node, Mapping):
         raise ConfigurationError(f"{where}: it needs a `_target_`, the class to build, and its settings beside it")
+    targets.check(node, where)
+    if "_target_" not in node:
+        raise ConfigurationError(f"{where}: say which class it is: `_target_: module.Class`")
     try:
-        return instantiate(dict(node), _convert_="all")
+        built = instantiate(dict(node), _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__ or error
-        raise ConfigurationError(f"{where}: {node.get('_target_')} cannot be built: {cause}") from error
+        hint = ""
+        if "unexpected keyword argument" in str(cause) and "." not in where:
+            hint = (
+                f"; the default's settings stay where only `_target_` is replaced: put yours into {where}/NAME.yaml and choose "
+                f"it with `override /{where}: NAME` under `defaults`"
+            )
+        raise ConfigurationError(f"{where}: {node['_target_']} cannot be built: {cause}{hint}") from error
+    if not isinstance(built, protocol):
+        methods = [name for name in vars(protocol) if not name.startswith("_") and not callable(getattr(built, name, None))]
+        raise ConfigurationError(
+            f"{where}: {node['_target_']} has no method {', '.join(methods)}; see {protocol.__module__}.{protocol.__qualname__}"
+        )
+    return built
 
 
-def outside(config: Mapping[str, Any], releases: Releases, jobs: Jobs) -> Outside:
+def outside(config: Mapping[str, Any], releases: Releases, jobs: Jobs, source: Source) -> Outside:
     """The world that a stream works in."""
     state = Path(config["platform"]["state"]).absolute()
-    return Outside(releases.ledger, releases.registry, releases, jobs, releases.deployment, state)
+    fetch = getattr(source, "fetch", lambda window: None)  # most sources list files that stay where they are
+    return Outside(releases.ledger, releases.registry, releases, jobs, releases.deployment, state, fetch)

@@ -117,6 +117,30 @@ def test_what_is_being_written_is_left_alone(place: Place) -> None:
     assert [name.split(".")[0] for name in left(place, "answers")] == ["", "day-2"]
 
 
+def test_copies_of_fetched_windows_go_when_no_fine_tune_may_be_offered_them(place: Place) -> None:
+    made = [story.kept(place.ledger, day) if day in (2, 3) else story.quarantined(place.ledger, day) for day in (1, 2, 3)]
+    made += [story.kept(place.ledger, day) for day in range(4, PAST + 4)]
+    made += [
+        story.promoted(place.ledger, PAST + 4, 1),
+        story.kept(place.ledger, PAST + 5),
+        story.promoted(place.ledger, PAST + 6, 2),
+    ]
+    folder = place.state / "windows" / "toy"
+    for cycle in made:
+        copy = folder / f"{cycle.window.id}.{cycle.window.digest[:12]}"
+        copy.mkdir(parents=True)
+        (copy / "part-0.parquet").write_bytes(b"0123456789")
+    (folder / f"day-99.{'9' * 12}.parquet").touch()  # fetched, and not worked on yet
+    (folder / ".known.jsonl").touch()
+    assert tidy(Retention(windows=PAST + 7), place) == []
+    (freed,) = tidy(Retention(windows=PAST + 6), place)  # version 1 may be put back, 64 good windows before it are offered
+    assert (freed.kind, [name.split(".")[0] for name in freed.names], freed.bytes) == ("windows", ["day-1"], 10)
+    (freed,) = tidy(Retention(windows=1), place)
+    assert [name.split(".")[0] for name in freed.names] == ["day-2", "day-3"]
+    assert tidy(Retention(windows=1), place) == []
+    assert len(left(place, "windows")) == len(made) - 3 + 2
+
+
 def test_a_quarantined_window_goes_with_its_report(place: Place) -> None:
     for day in (1, 2, 3):
         files(place, story.quarantined(place.ledger, day))

@@ -286,9 +286,16 @@ def test_a_model_of_ones_own_trains_exports_and_continues(tmp_path: Path) -> Non
     assert rmse(two, 2, tmp_path) < 12
 
 
+def test_the_weights_of_another_model_are_refused_in_words(champion: Training, tmp_path: Path) -> None:
+    other = {"_target_": "test_train.Line", "rate": 0.1}
+    spec = dataclasses.replace(job(tmp_path, "a", [window(tmp_path, 1)], parent=champion.folder), model=other)
+    with pytest.raises(ValueError, match=r"model: test_train\.Line cannot start from the champion's weights.*`strategy=cold`"):
+        train.fit(spec)
+
+
 def test_a_model_without_the_contract_is_named(tmp_path: Path) -> None:
     spec = dataclasses.replace(job(tmp_path, "a", [window(tmp_path, 0)]), model={"_target_": "test_train.NotLearner"})
-    with pytest.raises(ValueError, match=r"model test_train\.NotLearner is no LightningModule with the members"):
+    with pytest.raises(ValueError, match=r"model: test_train\.NotLearner has no .*adapt; engine\.models\.Learner"):
         train.fit(spec)
 
 
