@@ -19,7 +19,8 @@ import polars as pl
 from engine.contracts.contract import Contract
 from engine.data import table
 from engine.nouns import Breach, Labelled, Schema, Window
-from engine.windows import ParquetFolder, SourceError, digest_of
+from engine.places import SourceError
+from engine.windows import ParquetFolder, digest_of
 
 ROW = "warmstart.row"
 """A column of labelled files: which row of the whole window each was, in order of time; so its answer is found again."""
