@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import bisect
+import contextlib
+import fnmatch
 import hashlib
+import json
+import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +33,33 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """A Source that reads a window's bytes to know it, and can keep what it learnt for the next process."""
+
+    def remember(self, memory: Path) -> None:
+        """Keep what is learnt in the file `memory`; it may be removed at any time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read of a file when it had this size and this time of change, in nanoseconds."""
+
+    size: int
+    changed: int
+    window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """The files of a folder that may be windows, the partitions in it, and whether it says that it is finished."""
+
+    files: list[os.DirEntry[str]]
+    partitions: list[str]
+    finished: bool
+
+
 class ParquetFolder:
     """Each Parquet file in a folder is one window, or each partition `day=2024-01-01/`; `part-2` comes before `part-10`.
 
@@ -34,69 +67,181 @@ class ParquetFolder:
     be read (Parquet writes it last). One that still cannot be read `settle` seconds after its last change is listed with zero
     rows, for the contract to quarantine. A partition is all the files in it, and may lie in another: it is finished
     when it holds a file `_SUCCESS`, or when nothing in it changed for `settle` seconds.
+
+    A file is read once, as long as its size and its time of change stay: a look at 10,000 windows costs some hundredths of a
+    second, and with `remember` so does the first look of the next process.
     """
 
     def __init__(self, folder: str, pattern: str = "*.parquet", settle: float = 60.0):
         self.folder = Path(folder).expanduser()
         self.pattern = pattern
         self.settle = settle
-        self._known: dict[tuple[str, int, int], Window] = {}
+        self._matches = re.compile(fnmatch.translate(pattern)).match
+        self._read: dict[str, _Read] = {}
+        self._whole: dict[str, tuple[tuple[str, ...], Window]] = {}  # partition → the digests of its files, and what they make
+        self._order: list[str] = []
+        self._seen: set[str] = set()
+        self._memory: _Memory | None = None
+
+    def remember(self, memory: Path) -> None:
+        """Keep what is read of every file in `memory`, so that the next process need not read it again."""
+        self._memory = _Memory(memory)
 
     def list(self, stream: str, time_column: str | None) -> list[Window]:
         """Every finished window, oldest first. Raises SourceError when the folder cannot be read."""
+        root = str(self.folder.absolute())
+        if self._memory and self._memory.new:
+            self._read = self._memory.load(stream, time_column)
+        self._seen.clear()
         try:
-            paths = [*self._files(self.folder), *self._partitions(self.folder)]
+            found = dict(self._look(root, root, stream, time_column))
+        except FileNotFoundError:
+            raise SourceError(
+                f"the window folder {self.folder} does not exist: create it, or set `stream.source.folder`"
+            ) from None
         except OSError as error:
             raise SourceError(f"the window folder {self.folder} cannot be read: {error.strerror or error}") from error
-        if not self.folder.is_dir():
-            raise SourceError(f"the window folder {self.folder} does not exist: create it, or set `stream.source.folder`")
-        found = []
-        for path in sorted(paths, key=lambda p: natural_order(p.relative_to(self.folder))):
-            window = self._partition(path, stream, time_column) if path.is_dir() else self._window(path, stream, time_column)
-            if window:
-                found.append(window)
-        return found
+        self._sort(root, found)
+        if self._memory:
+            self._memory.keep(self._read)
+        return [found[path] for path in self._order]
 
-    def _files(self, folder: Path) -> Sequence[Path]:
-        return [p for p in folder.glob(self.pattern) if not p.name.startswith((".", "_")) and p.is_file()]
-
-    def _partitions(self, folder: Path) -> Sequence[Path]:
-        inside = [path for path in folder.glob("*=*") if path.is_dir()]
-        return [path for path in inside if self._files(path)] + [deep for path in inside for deep in self._partitions(path)]
-
-    def _partition(self, folder: Path, stream: str, time_column: str | None) -> Window | None:
+    def _look(self, root: str, folder: str, stream: str, time_column: str | None) -> Iterator[tuple[str, Window]]:
+        """Path → window of all that is finished in a folder and in its partitions."""
+        self._seen.add(folder)
         try:
-            files = sorted(self._files(folder), key=natural_order)
-            newest = max(path.stat().st_mtime for path in files)
+            there = self._scan(folder)
+        except FileNotFoundError:
+            if folder == root:
+                raise
+            return
+        if folder == root:
+            for entry in there.files:
+                if window := self._window(entry, stream, time_column):
+                    yield entry.path, window
+        elif there.files and (window := self._partition(root, folder, there, stream, time_column)):
+            yield folder, window
+        for partition in there.partitions:
+            yield from self._look(root, partition, stream, time_column)
+
+    def _scan(self, folder: str) -> _Folder:
+        files, partitions, finished = [], [], False
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith((".", "_")):
+                    finished |= entry.name == "_SUCCESS"
+                elif "=" in entry.name and entry.is_dir():
+                    partitions.append(entry.path)
+                elif self._matches(entry.name) and entry.is_file():
+                    files.append(entry)
+        return _Folder(files, partitions, finished)
+
+    def _partition(self, root: str, path: str, there: _Folder, stream: str, time_column: str | None) -> Window | None:
+        try:
+            files = sorted(there.files, key=lambda entry: natural_order(PurePath(entry.name)))
+            newest = max(entry.stat().st_mtime for entry in files)
         except FileNotFoundError:
             return None
-        if not (folder / "_SUCCESS").exists() and time.time() - newest < self.settle:
+        if not there.finished and time.time() - newest < self.settle:
             return None
-        parts = [part for path in files if (part := self._window(path, stream, time_column))]
+        parts = [part for entry in files if (part := self._window(entry, stream, time_column))]
         if len(parts) < len(files):
             return None
-        digest = hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest()
-        rows = sum(part.rows for part in parts) if all(part.rows for part in parts) else 0
-        spans = [(part.start, part.end) for part in parts if part.start is not None and part.end is not None]
-        start, end = (min(s for s, _ in spans), max(e for _, e in spans)) if spans else (None, None)
-        name = ",".join(folder.relative_to(self.folder).parts)
-        return Window(stream, name, str(folder.resolve() / self.pattern), digest, rows, start, end)
+        digests = tuple(part.digest for part in parts)
+        if path not in self._whole or self._whole[path][0] != digests:
+            digest = hashlib.sha256("".join(digests).encode()).hexdigest()
+            rows = sum(part.rows for part in parts) if all(part.rows for part in parts) else 0
+            spans = [(part.start, part.end) for part in parts if part.start is not None and part.end is not None]
+            start, end = (min(s for s, _ in spans), max(e for _, e in spans)) if spans else (None, None)
+            name = ",".join(PurePath(path).relative_to(root).parts)
+            self._whole[path] = digests, Window(stream, name, str(Path(path).resolve() / self.pattern), digest, rows, start, end)
+        return self._whole[path][1]
 
-    def _window(self, path: Path, stream: str, time_column: str | None) -> Window | None:
+    def _window(self, entry: os.DirEntry[str], stream: str, time_column: str | None) -> Window | None:
         try:
-            stat = path.stat()
-            key = (str(path), stat.st_size, stat.st_mtime_ns)
-            if key not in self._known:
-                footer = pq.read_metadata(path)
-                start, end = _span(footer, time_column)
-                self._known[key] = Window(stream, path.stem, str(path.resolve()), digest_of(path), footer.num_rows, start, end)
-            return self._known[key]
+            stat = entry.stat()
+        except FileNotFoundError:
+            return None
+        self._seen.add(entry.path)
+        known = self._read.get(entry.path)
+        if known and known.size == stat.st_size and known.changed == stat.st_mtime_ns:
+            return known.window
+        path = Path(entry.path)
+        try:
+            footer = pq.read_metadata(path)
+            start, end = _span(footer, time_column)
+            window = Window(stream, path.stem, str(path.resolve()), digest_of(path), footer.num_rows, start, end)
         except FileNotFoundError:
             return None
         except (pa.ArrowInvalid, OSError):
             if time.time() - stat.st_mtime < self.settle:
                 return None
-            return Window(stream, path.stem, str(path.resolve()), digest_of(path), 0)
+            window = Window(stream, path.stem, str(path.resolve()), digest_of(path), 0)
+        self._read[entry.path] = _Read(stat.st_size, stat.st_mtime_ns, window)
+        return window
+
+    def _sort(self, root: str, found: Mapping[str, Window]) -> None:
+        """Put the paths in their order: little is new from one look to the next."""
+
+        def place(path: str) -> tuple[Any, ...]:
+            return natural_order(PurePath(path[len(root) + 1 :]))
+
+        for gone in self._read.keys() - self._seen:
+            del self._read[gone]
+        for gone in self._whole.keys() - self._seen:
+            del self._whole[gone]
+        if found.keys() == set(self._order):
+            return
+        self._order = [path for path in self._order if path in found]
+        new = found.keys() - set(self._order)
+        if len(new) > 100:
+            self._order = sorted(found, key=place)
+        else:
+            for path in new:
+                bisect.insort(self._order, path, key=place)
+
+
+class _Memory:
+    """What was read of files, a line of JSON for each: written anew by the first look of a process, then added to.
+
+    A cache and nothing more: whoever removes it has every file read once again, and a line torn by a kill is read again too.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.new = True
+        self._head: list[Any] = []
+        self._kept: dict[str, _Read] | None = None
+
+    def load(self, stream: str, time_column: str | None) -> dict[str, _Read]:
+        """What the last process learnt; nothing when it looked at another time column."""
+        self.new, self._head = False, [1, stream, time_column]
+        found: dict[str, _Read] = {}
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        with contextlib.suppress(json.JSONDecodeError):
+            if not lines or json.loads(lines[0]) != self._head:
+                return found
+            for line in lines[1:]:
+                path, size, changed, *rest = json.loads(line)
+                found[path] = _Read(size, changed, Window(stream, *rest))
+        return found
+
+    def keep(self, read: Mapping[str, _Read]) -> None:
+        """Write down what is new."""
+        if self._kept is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            part = self.path.with_name(f".{self.path.name}")
+            part.write_text("".join([json.dumps(self._head) + "\n", *(_line(path, each) for path, each in read.items())]))
+            part.replace(self.path)
+        elif new := [_line(path, each) for path, each in read.items() if self._kept.get(path) is not each]:
+            with self.path.open("a") as file:
+                file.write("".join(new))
+        self._kept = dict(read)
+
+
+def _line(path: str, read: _Read) -> str:
+    w = read.window
+    return json.dumps([path, read.size, read.changed, w.id, w.uri, w.digest, w.rows, w.start, w.end]) + "\n"
 
 
 def natural_order(path: PurePath) -> tuple[list[Any], str]:
