@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from engine.cycle import carry
 from engine.jobs import JobLost
-from engine.ledger import INTERRUPTED, Cycle, Ledger, Steps
+from engine.ledger import Cycle, Ledger, Steps
 from engine.nouns import Closing, Window
 from engine.registry import RegistryUnreachable
 from engine.stream import Stream
@@ -41,7 +41,7 @@ class Loop:
     """One stream's windows and how to carry them.
 
     `wire` makes the stream at work on a cycle from a recorded configuration; `reconnect` is called after an outage, before the
-    next try; `retries` are the waits in seconds; `tidy` is called after every window that ended.
+    next try; `retries` are the waits in seconds; `tidy` is told of every window's end.
     """
 
     stream: str
@@ -53,14 +53,13 @@ class Loop:
     reconnect: Callable[[], None]
     retries: Sequence[float]
     listener: Listener
-    tidy: Callable[[], object] = lambda: None
+    tidy: Callable[[Closing], object] = lambda closing: None
     _closed: set[str] = field(default_factory=set)
 
     def pending(self) -> list[Window]:
         """Windows whose work is not ended: interrupted ones first, then those that landed, in their order."""
-        for cycle in self.ledger.cycles(self.stream) if not self._closed else []:
-            if cycle.closed is not None and cycle.outcome != INTERRUPTED:
-                self._closed.add(cycle.window.digest)
+        if not self._closed:
+            self._closed = self.ledger.done_with(self.stream)
         begun = {cycle.window.digest: cycle.window for cycle in self.ledger.unfinished(self.stream)}
         self._closed -= begun.keys()
         landed = (w for w in self.source.list(self.stream, self.time_column) if w.digest not in self._closed)
@@ -78,16 +77,20 @@ class Loop:
         started = time.monotonic()
         for wait in (*self.retries, None):
             try:
-                closing = carry(window, steps, self.current, lambda config: self.wire(config, cycle), latest)
+                closing = self._try(window, cycle, steps, latest)
             except OUTAGES as error:
                 if wait is None:
                     raise Interrupted(f"window {window.id} is left unfinished, nothing is lost: {error}") from error
                 self.listener.outage(error, wait)
                 time.sleep(wait)
                 self.reconnect()
+                cycle = replace(cycle, fresh=False)  # whatever did not answer may have done it all the same
             else:
                 self._closed.add(window.digest)
                 self.listener.closed(window, closing, time.monotonic() - started)
-                self.tidy()
+                self.tidy(closing)
                 return closing
         raise AssertionError("unreachable: the last wait is None")
+
+    def _try(self, window: Window, cycle: Cycle, steps: Steps, latest: bool) -> Closing:
+        return carry(window, steps, self.current, lambda config: self.wire(config, cycle), latest)

@@ -21,7 +21,7 @@ from engine.data import table
 from engine.drift import DriftLimits
 from engine.gate import Gate, Served, amount
 from engine.jobs import Jobs
-from engine.ledger import Cycle, Ledger, closed_as
+from engine.ledger import Cycle, Ledger
 from engine.nouns import (
     Breach,
     Champion,
@@ -140,16 +140,17 @@ class Stream:
             return Decision(False, "none", f"the stream is held ({held})")
         if (latest or self.parts.catch_up == "each") and (events := self.outside.ledger.use(self.cycle)):
             return Decision(True, "event", "; ".join(f"{event.reason} (said by {event.who})" for event in events))
-        fresh = self._fresh(window, champion)
         trained = self.outside.ledger.cycle(champion.cycle_id)
         since = trained.window.end if trained else None
-        rows = sum(w.rows for w in fresh)
+        begun = trained.opened if trained else 0.0
+        rows = self.outside.ledger.fresh_rows(self.parts.name, begun, window.digest) + window.rows
         decision = self.parts.trigger.decide(Evidence(report, live, champion.baseline, rows, since, window.end))
         if decision.retrain and not latest and self.parts.catch_up == "latest":
             return Decision(False, decision.cause, f"{decision.reason}; left to the latest window of the backlog", deferred=True)
-        if not decision.retrain and trained:
+        if not decision.retrain and trained and (latest or self.parts.catch_up == "each"):
             asked = None
-            for cycle, earlier in self.outside.ledger.results(self.parts.name, "decide", Decision, since=trained.opened):
+            asking = ('"retrain": true', '"deferred": true')
+            for cycle, earlier in self.outside.ledger.results(self.parts.name, "decide", Decision, trained.opened, asking):
                 if earlier.retrain:  # what was asked for until then was tried
                     asked = None
                 elif earlier.deferred and asked is None:
@@ -171,7 +172,7 @@ class Stream:
             folder=str(self._file("jobs", self.cycle.id.replace(":", "."))),
             schema=self.parts.schema,
             fresh=fresh,
-            past=past[-PAST:],
+            past=past,
             parent=champion.folder if champion else None,
             model=dict(self.parts.model),
             strategy=dict(self.parts.strategy),
@@ -268,8 +269,8 @@ class Stream:
 
     def _supersede(self, version: int) -> None:
         """Whoever waited for a person has this newer version before it."""
-        for cycle in closed_as(self.outside.ledger.cycles(self.parts.name), Outcome.WAITING):
-            if cycle.id != self.cycle.id:
+        for cycle in self.outside.ledger.unsettled(self.parts.name):
+            if cycle.outcome == Outcome.WAITING and cycle.id != self.cycle.id:
                 # Approved or rejected in this moment: then it waits no longer.
                 with contextlib.suppress(CannotRelease):
                     self.outside.releases.turn_away(cycle, f"superseded by version {version}")
@@ -279,23 +280,18 @@ class Stream:
         tags |= {"outcome": closing.outcome.value, "reason": closing.reason, "window": self.cycle.window.id}
         if closing.version is not None:
             tags["version"] = str(closing.version)
-        self.outside.registry.log_cycle(self.cycle.id, self.cycle.window.id, metrics, tags)
+        self.outside.registry.log_cycle(self.cycle.id, self.cycle.window.id, metrics, tags, self.cycle.fresh)
         return closing
 
     # windows
 
     def _windows(self, window: Window, champion: Champion | None) -> tuple[tuple[Window, ...], tuple[Window, ...]]:
         """Past and fresh: up to the champion's last trained window, and every good one since, this one last."""
-        known: dict[str, Window] = {}
-        split = 0
-        for cycle in self.outside.ledger.cycles(self.parts.name):
-            good = cycle.closed is not None and cycle.outcome in set(Outcome) - {Outcome.QUARANTINED}
-            if good and cycle.window.digest != window.digest:
-                known.setdefault(cycle.window.digest, cycle.window)
-            if champion and cycle.id == champion.cycle_id:
-                split = len(known)
-        windows = tuple(known.values())
-        return windows[:split], (*windows[split:], window)
+        ledger, name = self.outside.ledger, self.parts.name
+        trained = ledger.cycle(champion.cycle_id) if champion else None
+        begun = trained.opened if trained else 0.0
+        past = ledger.past(name, begun, PAST, window.digest) if trained else []
+        return tuple(past), (*ledger.fresh(name, begun, window.digest), window)
 
     def _fresh(self, window: Window, champion: Champion | None) -> tuple[Window, ...]:
         return self._windows(window, champion)[1]
