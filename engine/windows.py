@@ -51,15 +51,6 @@ class _Read:
     window: Window
 
 
-@dataclass(frozen=True, slots=True)
-class _Folder:
-    """The files of a folder that may be windows, the partitions in it, and whether it says that it is finished."""
-
-    files: list[os.DirEntry[str]]
-    partitions: list[str]
-    finished: bool
-
-
 class ParquetFolder:
     """Each Parquet file in a folder is one window, or each partition `day=2024-01-01/`; `part-2` comes before `part-10`.
 
@@ -81,6 +72,7 @@ class ParquetFolder:
         self._whole: dict[str, tuple[tuple[str, ...], Window]] = {}  # partition → the digests of its files, and what they make
         self._order: list[str] = []
         self._seen: set[str] = set()
+        self._new: list[str] = []
         self._memory: _Memory | None = None
 
     def remember(self, memory: Path) -> None:
@@ -92,7 +84,6 @@ class ParquetFolder:
         root = str(self.folder.absolute())
         if self._memory and self._memory.new:
             self._read = self._memory.load(stream, time_column)
-        self._seen.clear()
         try:
             found = dict(self._look(root, root, stream, time_column))
         except FileNotFoundError:
@@ -102,47 +93,48 @@ class ParquetFolder:
         except OSError as error:
             raise SourceError(f"the window folder {self.folder} cannot be read: {error.strerror or error}") from error
         self._sort(root, found)
+        self._seen.clear()
         if self._memory:
-            self._memory.keep(self._read)
+            with contextlib.suppress(OSError):  # a full disk is for others to complain about
+                self._memory.keep(self._read, self._new)
+        self._new.clear()
         return [found[path] for path in self._order]
 
     def _look(self, root: str, folder: str, stream: str, time_column: str | None) -> Iterator[tuple[str, Window]]:
         """Path → window of all that is finished in a folder and in its partitions."""
         self._seen.add(folder)
+        files, partitions, finished = [], [], False
         try:
-            there = self._scan(folder)
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith((".", "_")):
+                        finished |= entry.name == "_SUCCESS"
+                    elif "=" in entry.name and entry.is_dir():
+                        partitions.append(entry.path)
+                    elif not self._matches(entry.name) or not entry.is_file():
+                        continue
+                    elif folder != root:
+                        files.append(entry)
+                    elif window := self._window(entry, stream, time_column):
+                        yield entry.path, window
         except FileNotFoundError:
             if folder == root:
                 raise
             return
-        if folder == root:
-            for entry in there.files:
-                if window := self._window(entry, stream, time_column):
-                    yield entry.path, window
-        elif there.files and (window := self._partition(root, folder, there, stream, time_column)):
+        if files and (window := self._partition(root, folder, files, finished, stream, time_column)):
             yield folder, window
-        for partition in there.partitions:
+        for partition in partitions:
             yield from self._look(root, partition, stream, time_column)
 
-    def _scan(self, folder: str) -> _Folder:
-        files, partitions, finished = [], [], False
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith((".", "_")):
-                    finished |= entry.name == "_SUCCESS"
-                elif "=" in entry.name and entry.is_dir():
-                    partitions.append(entry.path)
-                elif self._matches(entry.name) and entry.is_file():
-                    files.append(entry)
-        return _Folder(files, partitions, finished)
-
-    def _partition(self, root: str, path: str, there: _Folder, stream: str, time_column: str | None) -> Window | None:
+    def _partition(
+        self, root: str, path: str, files: Sequence[os.DirEntry[str]], finished: bool, stream: str, time_column: str | None
+    ) -> Window | None:
         try:
-            files = sorted(there.files, key=lambda entry: natural_order(PurePath(entry.name)))
+            files = sorted(files, key=lambda entry: natural_order(PurePath(entry.name)))
             newest = max(entry.stat().st_mtime for entry in files)
         except FileNotFoundError:
             return None
-        if not there.finished and time.time() - newest < self.settle:
+        if not finished and time.time() - newest < self.settle:
             return None
         parts = [part for entry in files if (part := self._window(entry, stream, time_column))]
         if len(parts) < len(files):
@@ -178,6 +170,7 @@ class ParquetFolder:
                 return None
             window = Window(stream, path.stem, str(path.resolve()), digest_of(path), 0)
         self._read[entry.path] = _Read(stat.st_size, stat.st_mtime_ns, window)
+        self._new.append(entry.path)
         return window
 
     def _sort(self, root: str, found: Mapping[str, Window]) -> None:
@@ -211,7 +204,7 @@ class _Memory:
         self.path = path
         self.new = True
         self._head: list[Any] = []
-        self._kept: dict[str, _Read] | None = None
+        self._written = False
 
     def load(self, stream: str, time_column: str | None) -> dict[str, _Read]:
         """What the last process learnt; nothing when it looked at another time column."""
@@ -226,17 +219,17 @@ class _Memory:
                 found[path] = _Read(size, changed, Window(stream, *rest))
         return found
 
-    def keep(self, read: Mapping[str, _Read]) -> None:
-        """Write down what is new."""
-        if self._kept is None:
+    def keep(self, read: Mapping[str, _Read], new: Sequence[str]) -> None:
+        """Write down what is new: `new` are the paths that were read since the last call."""
+        if not self._written:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             part = self.path.with_name(f".{self.path.name}")
             part.write_text("".join([json.dumps(self._head) + "\n", *(_line(path, each) for path, each in read.items())]))
             part.replace(self.path)
-        elif new := [_line(path, each) for path, each in read.items() if self._kept.get(path) is not each]:
+            self._written = True
+        elif new:
             with self.path.open("a") as file:
-                file.write("".join(new))
-        self._kept = dict(read)
+                file.write("".join(_line(path, read[path]) for path in new if path in read))
 
 
 def _line(path: str, read: _Read) -> str:
