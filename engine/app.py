@@ -18,7 +18,7 @@ import click
 from engine import completion as completing
 from engine.configuration import ConfigurationError, resolve, resolve_outside, unknown
 from engine.disk import NotPermitted, refusal
-from engine.opening import at_work, open_ledger, place_of, releases_of, server_record, start_server, state_of
+from engine.opening import at_work, open_ledger, place_of, registry_of, releases_of, server_record, start_server, state_of
 
 if TYPE_CHECKING:
     from engine.ledger import Cycle, Ledger
@@ -423,10 +423,10 @@ def gc(dry_run: bool, overrides: tuple[str, ...]) -> None:
     config = resolve(overrides)
     kept = wiring.build(config["retention"], "retention")
     with open_ledger(config) as ledger:
-        freed = retention.tidy(kept, place_of(config, ledger), whole=True, dry_run=dry_run)
+        freed = retention.tidy(kept, place_of(config, ledger), registry_of(config), whole=True, dry_run=dry_run)
     for each in freed:
         names = ", ".join(each.names[:3]) + (f" to {each.names[-1]}" if len(each.names) > 3 else "")
-        click.echo(f"{each.kind:<10}  {len(each.names):>6,}  {each.bytes:>15,} bytes  {names}")
+        click.echo(f"{each.kind:<11}  {len(each.names):>6,}  {each.bytes:>15,} bytes  {names}")
     word = "would free" if dry_run else "freed"
     click.echo(f"{word} {sum(each.bytes for each in freed):,} bytes" if freed else "nothing is too much")
 
@@ -603,12 +603,13 @@ def _known(error: Exception) -> int | None:
         return USAGE
     from engine.loop import OUTAGES, Interrupted
     from engine.places import SourceError
+    from engine.registry import FilesRemoved
     from engine.releases import CannotRelease
     from serving.errors import CannotStart
 
     if isinstance(error, (Interrupted, *OUTAGES)):
         return OUTAGE
-    return USAGE if isinstance(error, (CannotRelease, SourceError, CannotStart)) else None
+    return USAGE if isinstance(error, (CannotRelease, SourceError, CannotStart, FilesRemoved)) else None
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ def story(window: Window, steps: Steps, stream: Stream, latest: bool) -> Closing
     if not breaches and stream.learns():
         steps("learn", stream.learn, window)
 
+    asked = champion
     drift = steps("drift", stream.compare, window, champion) if champion else None
     said = steps("predict", stream.predict, window) if champion else None
 
@@ -47,7 +48,7 @@ def story(window: Window, steps: Steps, stream: Stream, latest: bool) -> Closing
         window = labelled.window
         champion = steps("champion.labelled", stream.champion)
 
-    live = steps("score", stream.score, window, said, champion) if said else None
+    live = steps("score", stream.score, window, said, asked) if said else None
     decision = steps("decide", stream.decide, window, champion, drift, live, latest)
     if not decision.retrain:
         return steps("close", stream.keep, champion, decision)

@@ -39,15 +39,14 @@ class NothingToExplain(LookupError):
 
 def find(ledger: Ledger, stream: str, what: str) -> Cycle:
     """The cycle that made a version ("7" or "v7"), or the latest one on a window. Raises NothingToExplain."""
-    cycles = ledger.cycles(stream)
     number = what.removeprefix("v")
-    if number.isdigit() and (made := [c for c in cycles if c.version == int(number) and _made(ledger, c)]):
-        return made[-1]
-    if named := [c for c in cycles if c.window.id == what]:
-        return named[-1]
+    if number.isdigit() and (made := ledger.makers(stream).get(int(number))):
+        return made
+    if named := ledger.latest(stream, what):
+        return named
     versions = ", ".join(str(r.version) for r in ledger.releases(stream)[-5:]) or "none"
-    windows = ", ".join(c.window.id for c in cycles[-5:]) or "none"
-    near = meant(what, [c.window.id for c in cycles])
+    windows = ", ".join(c.window.id for c in ledger.cycles(stream, limit=5)) or "none"
+    near = meant(what, [c.window.id for c in ledger.cycles(stream)])
     raise NothingToExplain(
         f"stream {stream!r} has no version or window {what!r}{near or '.'} The latest versions: {versions}; windows: {windows}"
     )
@@ -213,7 +212,7 @@ def _slices(score: Score, name: str) -> list[str]:
 
 def _parents(ledger: Ledger, cycle: Cycle) -> Iterator[str]:
     """From this cycle back to the first version."""
-    made = {c.version: c for c in ledger.cycles(cycle.window.stream) if c.version is not None and _made(ledger, c)}
+    made = ledger.makers(cycle.window.stream)
     while champion := _started_from(ledger, cycle):
         parent = made.get(champion.version)
         yield f"version {champion.version}, from window {champion.window}: {parent.reason if parent else 'its cycle is gone'}"
@@ -227,10 +226,6 @@ def _started_from(ledger: Ledger, cycle: Cycle) -> Champion | None:
     steps = {step.name: step for step in ledger.steps(cycle.id)}
     champion: Champion | None = _read(steps, "champion.labelled" if "label" in steps else "champion", Champion | None)
     return champion
-
-
-def _made(ledger: Ledger, cycle: Cycle) -> bool:
-    return ledger.step(cycle.id, "register") is not None
 
 
 def _read(steps: Mapping[str, Step], name: str, kind: Any) -> Any:

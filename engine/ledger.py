@@ -25,7 +25,7 @@ from engine.nouns import Acceptance, Closing, Labelled, Outcome, Window
 P = ParamSpec("P")
 T = TypeVar("T")
 
-LAYOUT = 2  # of the tables below; a database written by another layout is refused, not guessed at
+LAYOUT = 3  # of the tables below; a database written by another layout is refused, not guessed at
 SEQUENCE = 2  # of the steps in cycle.py; work begun by another sequence is set aside and tried again from the start
 
 metadata = sa.MetaData()
@@ -42,9 +42,10 @@ cycles = sa.Table(
     "cycle",
     metadata,
     sa.Column("id", sa.String(400), primary_key=True),
-    sa.Column("stream", sa.String(200), nullable=False, index=True),
+    sa.Column("stream", sa.String(200), nullable=False),
     sa.Column("window_id", sa.String(200), nullable=False),
     sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("sequence", sa.Integer, nullable=False),
     sa.Column("window", sa.Text, nullable=False),
@@ -54,6 +55,9 @@ cycles = sa.Table(
     sa.Column("version", sa.Integer),
     sa.Column("reason", sa.Text),
     sa.UniqueConstraint("stream", "digest", "attempt"),
+    # What is asked for every window must not take longer with every window: the newest, and those that are not settled.
+    sa.Index("cycle_by_time", "stream", "opened"),
+    sa.Index("cycle_by_outcome", "stream", "outcome"),
 )
 steps = sa.Table(
     "step",
@@ -93,6 +97,7 @@ TICK = 1e-6  # seconds: what lies at least between two cycles of a stream
 LAYOUT_LOCK = 0x7761726D7374  # of PostgreSQL, while tables are created
 
 INTERRUPTED = "interrupted"  # a cycle set aside because its step sequence is not ours; never an Outcome
+GOOD = [outcome.value for outcome in Outcome if outcome != Outcome.QUARANTINED]  # how a window ends that may be trained on
 
 
 class LedgerError(Exception):
@@ -109,7 +114,10 @@ class FencedOut(LedgerError):
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """One row of the cycle table. `closed` and `outcome` are None while the work is unfinished. Times are Unix seconds."""
+    """One row of the cycle table. `closed` and `outcome` are None while the work is unfinished. Times are Unix seconds.
+
+    `fresh`: opened a moment ago by this process, so nothing outside can know of it yet.
+    """
 
     id: str
     window: Window
@@ -120,6 +128,7 @@ class Cycle:
     outcome: str | None
     version: int | None
     reason: str | None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +248,7 @@ class Ledger:
             "stream": window.stream,
             "window_id": window.id,
             "digest": window.digest,
+            "rows": window.rows,
             "attempt": attempt,
             "sequence": SEQUENCE,
             "window": encode(window),
@@ -251,7 +261,7 @@ class Ledger:
             if accepted:
                 done = {"cycle": row["id"], "name": "accept", "started": row["opened"], "finished": row["opened"]}
                 tx.execute(steps.insert().values(**done, result=encode(accepted)))
-        return _cycle(row | {"closed": None, "outcome": None, "version": None, "reason": None})
+        return _cycle(row | {"closed": None, "outcome": None, "version": None, "reason": None}, fresh=True)
 
     def _set_aside(self, cycle: Cycle) -> None:
         begun = f"begun by step sequence {cycle.sequence}, this program runs sequence {SEQUENCE}"
@@ -276,20 +286,69 @@ class Ledger:
         with self.engine.connect() as tx:
             return [_cycle(row) for row in tx.execute(query).mappings()][::-1]
 
+    def names(self, stream: str, limit: int) -> list[tuple[str, str, str]]:
+        """Id, window and digest of the newest cycles, in the order they were opened."""
+        query = sa.select(cycles.c.id, cycles.c.window_id, cycles.c.digest).where(cycles.c.stream == stream)
+        with self.engine.connect() as tx:
+            found = tx.execute(query.order_by(cycles.c.opened.desc(), cycles.c.id.desc()).limit(limit)).all()
+        return [(row.id, row.window_id, row.digest) for row in found][::-1]
+
+    def latest(self, stream: str, window: str) -> Cycle | None:
+        """The last attempt on the window of that id."""
+        query = sa.select(cycles).where(cycles.c.stream == stream, cycles.c.window_id == window)
+        with self.engine.connect() as tx:
+            found = tx.execute(query.order_by(cycles.c.opened.desc(), cycles.c.id.desc()).limit(1)).mappings().one_or_none()
+        return _cycle(found) if found else None
+
+    def makers(self, stream: str) -> dict[int, Cycle]:
+        """Version → the cycle that registered it."""
+        return {version: cycle for cycle, version in self.results(stream, "register", int)}
+
     def unfinished(self, stream: str) -> list[Cycle]:
         """The cycles without an Outcome, in the order they were opened."""
-        query = (
-            sa.select(cycles).where(cycles.c.stream == stream, cycles.c.closed.is_(None)).order_by(cycles.c.opened, cycles.c.id)
-        )
-        with self.engine.connect() as tx:
-            return [_cycle(row) for row in tx.execute(query).mappings()]
+        return self._open(stream, cycles.c.outcome.is_(None))
 
     def unsettled(self, stream: str) -> list[Cycle]:
         """The cycles without an Outcome and those that wait for a person, in the order they were opened."""
-        settled = sa.and_(cycles.c.closed.is_not(None), cycles.c.outcome != Outcome.WAITING.value)
-        query = sa.select(cycles).where(cycles.c.stream == stream, ~settled).order_by(cycles.c.opened, cycles.c.id)
+        return self._open(stream, cycles.c.outcome.is_(None), cycles.c.outcome == Outcome.WAITING.value)
+
+    def _open(self, stream: str, *which: sa.ColumnElement[bool]) -> list[Cycle]:
+        # One query for each and sorted here: with OR or ORDER BY, SQLite takes an index that leads through the whole history.
         with self.engine.connect() as tx:
-            return [_cycle(row) for row in tx.execute(query).mappings()]
+            rows = [
+                row for each in which for row in tx.execute(sa.select(cycles).where(cycles.c.stream == stream, each)).mappings()
+            ]
+        return sorted(map(_cycle, rows), key=lambda cycle: (cycle.opened, cycle.id))
+
+    def done_with(self, stream: str) -> set[str]:
+        """The digests of the windows that a cycle of this stream ended with an Outcome, and of what those were joined from."""
+        ended = sa.and_(cycles.c.stream == stream, cycles.c.outcome != INTERRUPTED)
+        joined = sa.select(cycles.c.window).where(ended, ~cycles.c.window.contains('"parts": []'))
+        with self.engine.connect() as tx:
+            found = set(tx.execute(sa.select(cycles.c.digest).where(ended).distinct()).scalars())
+            return found.union(*(_window(text).parts for text in tx.execute(joined).scalars()))
+
+    # the windows that may be trained on: each content once, where it first ended well
+
+    def fresh(self, stream: str, since: float, but: str) -> list[Window]:
+        """Those of cycles opened after `since` (Unix seconds), oldest first, without the digest `but`."""
+        query = sa.select(cycles.c.window).where(_first_good(stream, but), cycles.c.opened > since)
+        with self.engine.connect() as tx:
+            found = tx.execute(query.order_by(cycles.c.opened, cycles.c.id)).scalars()
+            return [_window(text) for text in found]
+
+    def fresh_rows(self, stream: str, since: float, but: str) -> int:
+        """How many rows they have."""
+        query = sa.select(sa.func.sum(cycles.c.rows)).where(_first_good(stream, but), cycles.c.opened > since)
+        with self.engine.connect() as tx:
+            return int(tx.execute(query).scalar_one() or 0)
+
+    def past(self, stream: str, until: float, most: int, but: str) -> list[Window]:
+        """The newest `most` of cycles opened up to `until` (Unix seconds), oldest first, without the digest `but`."""
+        query = sa.select(cycles.c.window).where(_first_good(stream, but), cycles.c.opened <= until)
+        with self.engine.connect() as tx:
+            found = tx.execute(query.order_by(cycles.c.opened.desc(), cycles.c.id.desc()).limit(most)).scalars()
+            return [_window(text) for text in found][::-1]
 
     def awaiting_labels(self, stream: str) -> list[Cycle]:
         """The unfinished cycles that were checked and go on when the labels of their window are there."""
@@ -335,12 +394,18 @@ class Ledger:
         with self.engine.connect() as tx:
             return [_step(row) for row in tx.execute(query).mappings()]
 
-    def results(self, stream: str, name: str, kind: type[T], since: float = 0.0) -> list[tuple[Cycle, T]]:
-        """The results of the step `name` over the cycles of a stream opened after `since` (Unix seconds), oldest first."""
+    def results(
+        self, stream: str, name: str, kind: type[T], since: float = 0.0, like: Sequence[str] = ()
+    ) -> list[tuple[Cycle, T]]:
+        """The results of the step `name` over the cycles of a stream opened after `since` (Unix seconds), oldest first.
+
+        With `like` only those whose JSON holds one of these texts: the database looks, and nothing else is read.
+        """
         query = (
             sa.select(cycles, steps.c.result.label("step_result"))
             .join(steps, steps.c.cycle == cycles.c.id)
             .where(cycles.c.stream == stream, steps.c.name == name, cycles.c.opened > since)
+            .where(sa.or_(*(steps.c.result.contains(text) for text in like)) if like else sa.true())
             .order_by(cycles.c.opened, cycles.c.id)
         )
         with self.engine.connect() as tx:
@@ -576,11 +641,26 @@ def _returned(step: Callable[..., Any]) -> Any:
     return typing.get_type_hints(target)["return"]
 
 
-def _cycle(row: Any) -> Cycle:
+def _cycle(row: Any, fresh: bool = False) -> Cycle:
     fields = ("id", "attempt", "sequence", "opened", "closed", "outcome", "version", "reason")
-    window = json.loads(row["window"])
-    window["parts"] = tuple(window.get("parts", ()))
-    return Cycle(window=Window(**window), **{name: row[name] for name in fields})
+    return Cycle(window=_window(row["window"]), fresh=fresh, **{name: row[name] for name in fields})
+
+
+def _window(text: str) -> Window:
+    found = json.loads(text)
+    return Window(**found | {"parts": tuple(found.get("parts", ()))})
+
+
+def _first_good(stream: str, but: str) -> sa.ColumnElement[bool]:
+    """A cycle that ended well, the first one on its window that did."""
+    earlier = cycles.alias()
+    before = sa.exists().where(
+        earlier.c.stream == cycles.c.stream,
+        earlier.c.digest == cycles.c.digest,
+        earlier.c.attempt < cycles.c.attempt,
+        earlier.c.outcome.in_(GOOD),
+    )
+    return sa.and_(cycles.c.stream == stream, cycles.c.outcome.in_(GOOD), cycles.c.digest != but, ~before)
 
 
 def _step(row: Any) -> Step:
@@ -600,8 +680,3 @@ def labels_come_later(configuration: str) -> bool:
     """Whether a recorded configuration (JSON) has the labels of its window come later."""
     stream = json.loads(configuration).get("stream", {})
     return bool((stream.get("labels") or {}).get("folder"))
-
-
-def closed_as(cycles: Sequence[Cycle], *outcomes: Outcome) -> list[Cycle]:
-    """The cycles that ended in one of the outcomes."""
-    return [cycle for cycle in cycles if cycle.outcome in outcomes]

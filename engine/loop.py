@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any, Protocol, TypeVar
 
 from engine.cycle import carry
 from engine.gathering import Gathering
 from engine.jobs import JobLost
 from engine.labels import LabelsPending
-from engine.ledger import INTERRUPTED, Cycle, Ledger, Steps
+from engine.ledger import Cycle, Ledger, Steps
 from engine.nouns import Closing, Window
 from engine.places import SourceUnreachable
 from engine.registry import RegistryUnreachable
@@ -54,9 +55,9 @@ class Loop:
     """One stream's windows and how to carry them.
 
     `wire` makes the stream at work on a cycle from a recorded configuration; `reconnect` is called after an outage, before the
-    next try; `retries` are the waits in seconds; `tidy` is called after every window that ended. `gathering` lets small windows
-    wait for more rows. `ready` says which windows need not wait for labels, by digest; it is told when those that were begun were
-    (Unix seconds).
+    next try; `retries` are the waits in seconds; `tidy` is told of every window's end. `gathering` lets small windows wait for
+    more rows. `ready` says which windows need not wait for labels, by digest; it is told when those that were begun were (Unix
+    seconds).
     """
 
     stream: str
@@ -69,7 +70,7 @@ class Loop:
     reconnect: Callable[[], None]
     retries: Sequence[float]
     listener: Listener
-    tidy: Callable[[], object] = lambda: None
+    tidy: Callable[[Closing], object] = lambda closing: None
     ready: Callable[[Sequence[Window], Mapping[str, float]], set[str]] = all_of_them
     waiting: set[str] = field(default_factory=set)
     """The ids of cycles that were carried as far as they go without labels."""
@@ -77,9 +78,8 @@ class Loop:
 
     def pending(self) -> list[Window]:
         """Windows whose work is not ended: interrupted ones first, then those that landed, in their order."""
-        for cycle in self.ledger.cycles(self.stream) if not self._closed else []:
-            if cycle.closed is not None and cycle.outcome != INTERRUPTED:
-                self._closed |= {cycle.window.digest, *cycle.window.parts}
+        if not self._closed:
+            self._closed = self.ledger.done_with(self.stream)
         begun = {cycle.window.digest: cycle.window for cycle in self.ledger.unfinished(self.stream)}
         self._closed -= begun.keys()
         taken = {part for window in begun.values() for part in (window.digest, *window.parts)}
@@ -105,12 +105,15 @@ class Loop:
     def _carry(self, window: Window, latest: bool) -> Closing | None:
         cycle = self.ledger.open(window)
         steps = Steps(self.ledger, cycle, lambda name: self.listener.step(window, name))
-        started = time.monotonic()
+        started, tries = time.monotonic(), count()
+
+        def work() -> Closing:
+            # After an outage whatever did not answer may have done it all the same.
+            mine = replace(cycle, fresh=cycle.fresh and next(tries) == 0)
+            return carry(window, steps, self.current, lambda config: self.wire(config, mine), latest)
+
         try:
-            closing = self._patiently(
-                lambda: carry(window, steps, self.current, lambda config: self.wire(config, cycle), latest),
-                f"window {window.id} is left unfinished, nothing is lost",
-            )
+            closing = self._patiently(work, f"window {window.id} is left unfinished, nothing is lost")
         except LabelsPending as pending:
             if cycle.id not in self.waiting:
                 self.listener.waits(window, str(pending))
@@ -118,7 +121,7 @@ class Loop:
             return None
         self._closed |= {window.digest, *window.parts}
         self.listener.closed(window, closing, time.monotonic() - started)
-        self.tidy()
+        self.tidy(closing)
         return closing
 
     def _patiently(self, work: Callable[[], T], otherwise: str) -> T:

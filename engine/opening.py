@@ -6,6 +6,7 @@ Everything heavy is imported here and not above, while MLflow and numba load in 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import threading
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from engine.display import Display
     from engine.ledger import Ledger
     from engine.loop import Loop
+    from engine.nouns import Closing
+    from engine.registry import Registry
     from engine.releases import Releases
     from engine.retention import Place
     from engine.stream import Outside
@@ -40,7 +43,10 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
     from engine.labels import folder_of
     from engine.locks import Locks
     from engine.loop import Loop, all_of_them
+    from engine.nouns import Outcome
+    from engine.registry import RegistryUnreachable
     from engine.stream import Stream
+    from engine.windows import Remembering
 
     parts = wiring.parts(config)
     kept = wiring.build(config["retention"], "retention")
@@ -57,15 +63,22 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
                 world[:] = [wiring.outside(config, _releases(config, ledger, addresses()), jobs, source)]
                 world[0].deployment.restore(parts.name)
 
-            def tidy() -> None:
+            # Most windows are carried with the same configuration, and Hydra takes its time to build anything.
+            parts_of = functools.lru_cache(maxsize=2)(lambda recorded: wiring.parts(json.loads(recorded)))
+            place = place_of(config, ledger)
+
+            def tidy(closing: Closing) -> None:
+                registered = closing.version is not None and closing.outcome != Outcome.KEPT
                 try:
-                    retention.tidy(kept, place_of(config, ledger))
-                except OSError as error:  # the stream works on though its past stays too long
+                    retention.tidy(kept, place, world[0].registry if registered else None)
+                except (OSError, RegistryUnreachable) as error:  # the stream works on though its past stays too long
                     display.say(f"could not tidy up: {error}; `warmstart gc` tries again", "yellow")
 
             connect()
             if recovered := world[0].releases.recover():
                 display.say(f"finished what was begun before: {recovered.reason}")
+            if isinstance(source, Remembering):
+                source.remember(state_of(config) / "known" / f"{parts.name}.jsonl")
             loop = Loop(
                 stream=parts.name,
                 time_column=parts.schema.time,
@@ -73,7 +86,7 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
                 gathering=Gathering(parts.contract.min_rows, parts.schema, gathered(config, parts.name)),
                 ledger=ledger,
                 current=recorded(config),
-                wire=lambda held, cycle: Stream(wiring.parts(held), world[0], cycle),
+                wire=lambda held, cycle: Stream(parts_of(json.dumps(held)), world[0], cycle),
                 reconnect=connect,
                 retries=config["platform"]["retries"],
                 listener=display,
@@ -113,16 +126,22 @@ def releases_of(config: Configuration, verb: str) -> Iterator[Releases]:
 
 def _releases(config: Configuration, ledger: Ledger, addresses: list[str]) -> Releases:
     from engine.locks import Locks
-    from engine.registry import Registry
     from engine.releases import Releases
     from serving.endpoint import Endpoint
     from serving.release import Deployment
     from serving.repository import Repository
 
-    stream, platform = config["stream"]["name"], config["platform"]
+    stream = config["stream"]["name"]
     deployment = Deployment(Repository(Path(config["serving"]["repository"]).absolute()), tuple(map(Endpoint, addresses)))
-    registry = Registry(_absolute(platform["mlflow"]), stream, _artifacts(platform["artifacts"], stream))
-    return Releases(stream, ledger, Locks(ledger, state_of(config) / "locks"), registry, deployment)
+    return Releases(stream, ledger, Locks(ledger, state_of(config) / "locks"), registry_of(config), deployment)
+
+
+def registry_of(config: Configuration) -> Registry:
+    """The stream in MLflow; nothing is asked or imported until something is wanted of it."""
+    from engine.registry import Registry
+
+    stream, platform = config["stream"]["name"], config["platform"]
+    return Registry(_absolute(platform["mlflow"]), stream, _artifacts(platform["artifacts"], stream))
 
 
 def _artifacts(root: str | None, stream: str) -> str | None:

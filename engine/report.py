@@ -19,7 +19,7 @@ NOT_RUNNING = "Triton: no embedded server runs here"
 def stream_status(ledger: Ledger, stream: str, small: Small | None = None, last: int = 5) -> dict[str, Any]:
     """What is live, what happened last, what waits: plain values, ready for JSON. Times are Unix seconds."""
     releases = [r for r in ledger.releases(stream) if r.state == "done"]
-    cycles = ledger.cycles(stream, limit=max(last, 50))
+    unsettled = ledger.unsettled(stream)
     return {
         "stream": stream,
         "live": releases[-1].version if releases else None,
@@ -27,11 +27,11 @@ def stream_status(ledger: Ledger, stream: str, small: Small | None = None, last:
         "held": ledger.held(stream),
         "events": [event.reason for event in ledger.announced(stream)],
         "counts": ledger.counts(stream),
-        "waiting": [c.version for c in cycles if c.outcome == Outcome.WAITING],
+        "waiting": [c.version for c in unsettled if c.outcome == Outcome.WAITING],
         "small": asdict(small) if small else None,
-        "unfinished": [c.window.id for c in cycles if c.closed is None],
+        "unfinished": [c.window.id for c in unsettled if c.closed is None],
         "unlabelled": [c.window.id for c in ledger.awaiting_labels(stream)],
-        "last": [_line(cycle) for cycle in cycles[-last:]],
+        "last": [_line(cycle) for cycle in ledger.cycles(stream, limit=last)],
     }
 
 

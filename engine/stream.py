@@ -27,7 +27,7 @@ from engine.gate import Gate, Served, amount
 from engine.intact import WindowLost, lost
 from engine.jobs import Jobs
 from engine.labels import ROW, Labels, folder_of
-from engine.ledger import Cycle, Ledger, closed_as
+from engine.ledger import Cycle, Ledger
 from engine.metrics import DIFFERENCES, chosen
 from engine.nouns import (
     PAST,
@@ -180,13 +180,13 @@ class Stream:
         there = folder_of(self.parts.labels, self.parts.schema)
         return there.label(window, self.parts.contract, waited, self._file("labelled", ""))
 
-    def score(self, window: Window, said: Predicted, champion: Champion | None) -> LiveScore:
+    def score(self, window: Window, said: Predicted, asked: Champion) -> LiveScore:
         """What the live version said, against the truth."""
         schema, answers = self.parts.schema, np.load(said.answers)
         if self.labels_come_later:
             answers = answers[table.read(window, schema, [ROW])[ROW].to_numpy()]
         frame = _frame(window, schema)
-        truth, cuts = table.target(frame, schema).reshape(-1), self._cuts(frame, champion)
+        truth, cuts = table.target(frame, schema).reshape(-1), self._cuts(frame, asked)
         return LiveScore(said.version, evaluate.score(truth, answers, schema.task, cuts), said.answers)
 
     # whether to retrain
@@ -209,16 +209,16 @@ class Stream:
         if report is None or live is None or (self.labels_come_later and {report.version, live.version} != {champion.version}):
             said = f"version {live.version} answered this window" if live else "no version answered this window"
             return Decision(False, "none", f"{said}; version {champion.version}, live by now, is judged by those that it answers")
-        fresh = self._fresh(window, champion)
         trained = self.outside.ledger.cycle(champion.cycle_id)
         since = trained.window.end if trained else None
-        rows = sum(w.rows for w in fresh)
-        decision = ask(self.parts.trigger, Evidence(report, live, champion.baseline, rows, since, window.end))
+        evidence = Evidence(report, live, champion.baseline, self._fresh_rows(window, champion, trained), since, window.end)
+        decision = ask(self.parts.trigger, evidence)
         if decision.retrain and not latest and self.parts.catch_up == "latest":
             return Decision(False, decision.cause, f"{decision.reason}; left to the latest window of the backlog", deferred=True)
-        if not decision.retrain and trained:
+        if not decision.retrain and trained and (latest or self.parts.catch_up == "each"):
             asked = None
-            for cycle, earlier in self.outside.ledger.results(self.parts.name, "decide", Decision, since=trained.opened):
+            asking = ('"retrain": true', '"deferred": true')
+            for cycle, earlier in self.outside.ledger.results(self.parts.name, "decide", Decision, trained.opened, asking):
                 if earlier.retrain:  # what was asked for until then was tried
                     asked = None
                 elif earlier.deferred and asked is None:
@@ -242,7 +242,7 @@ class Stream:
             folder=str(self._file("jobs", self.cycle.id.replace(":", "."))),
             schema=replace(self.parts.schema, sliced=()),  # a job judges nothing
             fresh=self._here(fresh),
-            past=self._here(past[-PAST:]),
+            past=self._here(past),
             parent=champion.folder if champion else None,
             model=dict(self.parts.model),
             strategy=dict(self.parts.strategy),
@@ -356,8 +356,8 @@ class Stream:
 
     def _supersede(self, version: int) -> None:
         """Whoever waited for a person has this newer version before it."""
-        for cycle in closed_as(self.outside.ledger.cycles(self.parts.name), Outcome.WAITING):
-            if cycle.id != self.cycle.id:
+        for cycle in self.outside.ledger.unsettled(self.parts.name):
+            if cycle.outcome == Outcome.WAITING and cycle.id != self.cycle.id:
                 # Approved or rejected in this moment: then it waits no longer.
                 with contextlib.suppress(CannotRelease):
                     self.outside.releases.turn_away(cycle, f"superseded by version {version}")
@@ -368,19 +368,28 @@ class Stream:
         tags |= {"outcome": closing.outcome.value, "reason": closing.reason, "window": self.cycle.window.id}
         if closing.version is not None:
             tags["version"] = str(closing.version)
-        self.outside.registry.log_cycle(self.cycle.id, self.cycle.window.id, metrics, tags)
+        self.outside.registry.log_cycle(self.cycle.id, self.cycle.window.id, metrics, tags, self.cycle.fresh)
         return closing
 
     # windows
 
     def _windows(self, window: Window, champion: Champion | None) -> tuple[tuple[Window, ...], tuple[Window, ...]]:
         """Past and fresh: up to the champion's last trained window, and every good one since, this one last."""
+        ledger, name, digest = self.outside.ledger, self.parts.name, self.cycle.window.digest
+        if self.labels_come_later:
+            return self._labelled(window, champion)
+        trained = ledger.cycle(champion.cycle_id) if champion else None
+        begun = trained.opened if trained else 0.0
+        past = ledger.past(name, begun, PAST, digest) if trained else []
+        return tuple(past), (*ledger.fresh(name, begun, digest), window)
+
+    def _labelled(self, window: Window, champion: Champion | None) -> tuple[tuple[Window, ...], tuple[Window, ...]]:
+        """The same where labels come later: a window is there for training from the moment in which its labels are."""
         known: dict[str, Window] = {}
         split = 0
         labelled = self.outside.ledger.labelled(self.parts.name)
         cycles = self.outside.ledger.cycles(self.parts.name)
-        if labelled:  # a window is there for training from the moment in which its labels are
-            cycles.sort(key=lambda cycle: labelled[cycle.id].when if cycle.id in labelled else cycle.opened)
+        cycles.sort(key=lambda cycle: labelled[cycle.id].when if cycle.id in labelled else cycle.opened)
         for cycle in cycles:
             good = cycle.closed is not None and cycle.outcome in set(Outcome) - {Outcome.QUARANTINED}
             if good and cycle.window.digest != self.cycle.window.digest:
@@ -390,7 +399,14 @@ class Stream:
             if champion and cycle.id == champion.cycle_id:
                 split = len(known)
         windows = tuple(known.values())
-        return windows[:split], (*windows[split:], window)
+        return windows[max(0, split - PAST) : split], (*windows[split:], window)
+
+    def _fresh_rows(self, window: Window, champion: Champion, trained: Cycle | None) -> int:
+        """How many rows came since the champion's last trained window."""
+        if self.labels_come_later:
+            return sum(each.rows for each in self._fresh(window, champion))
+        begun = trained.opened if trained else 0.0
+        return self.outside.ledger.fresh_rows(self.parts.name, begun, self.cycle.window.digest) + window.rows
 
     def _here(self, windows: tuple[Window, ...]) -> tuple[Window, ...]:
         """The windows, with their files on this machine; who reads one that is gone everywhere says so."""
@@ -418,7 +434,7 @@ def _landed(window: Window, schema: Schema) -> pl.DataFrame:
     """The window without its target, where that comes later."""
     if schema.key is None:
         return _frame(window, schema)
-    return table.read(window, schema, [column.name for column in (*schema.columns, *schema.watched)])
+    return table.read(window, schema, [*(column.name for column in (*schema.columns, *schema.watched)), *schema.sliced])
 
 
 @functools.lru_cache(maxsize=2)

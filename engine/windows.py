@@ -13,8 +13,18 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engine.known import Known, Memory
 from engine.nouns import Window
 from engine.places import SUCCESS, Disk, Entry, Landed, Place, SourceError, in_progress, is_url
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A Source that reads a window's bytes to know it, and can keep what it learnt for the next process."""
+
+    def remember(self, memory: Path) -> None:
+        """Keep what is learnt in the file `memory`; it may be removed at any time."""
+        ...
 
 
 @runtime_checkable
@@ -54,26 +64,41 @@ class ParquetFolder:
             from engine.remote import Remote  # only who reads from elsewhere pays for fsspec
 
             self.place = Remote(folder, storage_options or {}, Path(copies).absolute())
-        self._known: dict[Landed, Window] = {}
+        self._known: dict[str, Known] = {}
+        self._memory: Memory | None = None
         self._watched: dict[Landed, float] = {}  # since when, by the monotonic clock
         self._unreadable: set[Landed] = set()
 
+    def remember(self, memory: Path) -> None:
+        """Keep what is read of every file in `memory`, so that the next process need not read it again."""
+        self._memory = Memory(memory)
+
     def list(self, stream: str, time_column: str | None) -> list[Window]:
         """Every finished window, oldest first. Raises SourceError when the folder cannot be read, else SourceUnreachable."""
-        found = []
-        for landed in sorted(self._landed(), key=lambda each: natural_order(PurePath(each.path))):
-            if landed not in self._known and (window := self._window(landed, stream, time_column)):
-                self._known[landed] = window
-            if landed in self._known:
-                found.append(self._known[landed])
-        return found
+        if self._memory:
+            self._memory.load(stream, time_column)
+        found, new = {}, []
+        for landed in self._landed():
+            known = self._known.get(landed.path)
+            if known is None or known.landed != landed:
+                window = (self._memory.recall(landed) if self._memory else None) or self._window(landed, stream, time_column)
+                if window is None:
+                    continue
+                known = Known(landed, window, natural_order(PurePath(landed.path)))
+                new.append(known)
+            found[landed.path] = known
+        # What is gone is forgotten; little is new from one look to the next, so sorting costs nothing.
+        self._known = {known.landed.path: known for known in sorted(found.values(), key=lambda known: known.order)}
+        if self._memory:
+            self._memory.keep(self._known.values(), new)
+        return [known.window for known in self._known.values()]
 
     def fetch(self, window: Window) -> None:
         """Bring back a window whose copy was removed. Raises SourceError when it is not there any more."""
         path = Path(window.uri)
         if isinstance(self.place, Disk) or (path.parent if "*" in path.name else path).exists():
             return
-        for landed in [landed for landed, listed in self._known.items() if listed.digest == window.digest]:
+        for landed in [known.landed for known in self._known.values() if known.window.digest == window.digest]:
             files = self.place.bring(landed)
             if files and _digest(landed, files) == window.digest:
                 self.place.keep(landed, window.digest, window.rows)

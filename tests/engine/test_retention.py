@@ -23,7 +23,7 @@ from engine.retention import LASTING, Place, Retention, tidy
 from engine.wiring import build
 from serving.repository import Repository
 
-ALL = Retention(releases=100, jobs=100, answers=100, quarantined=100, steps=100)
+ALL = Retention(releases=100, checkpoints=100, jobs=100, answers=100, quarantined=100, steps=100)
 
 
 @pytest.fixture
@@ -230,8 +230,8 @@ def test_the_verb_says_what_it_would_free_then_frees_it(place: Place, tmp_path: 
     assert place_of(resolve(settings), place.ledger).repository.root == tmp_path / "models"
     dry = CliRunner().invoke(app.cli, ["gc", "--dry-run", *settings])
     assert dry.output.splitlines() == [
-        "jobs             2               20 bytes  toy.0000000200000000.1, toy.0000000300000000.1",
-        "releases         2               20 bytes  2, 3",
+        "jobs              2               20 bytes  toy.0000000200000000.1, toy.0000000300000000.1",
+        "releases          2               20 bytes  2, 3",
         "would free 40 bytes",
     ]
     assert CliRunner().invoke(app.cli, ["gc", *settings]).output.endswith("freed 40 bytes\n")
@@ -247,7 +247,15 @@ def test_2000_windows_stay_small_and_quick(place: Place) -> None:
         id = f"toy:{window.digest[:16]}:1"
         at = 1.7e9 + 3600 * n
         cycles.append(
-            {"id": id, "stream": "toy", "window_id": window.id, "digest": window.digest, "attempt": 1, "sequence": 1}
+            {
+                "id": id,
+                "stream": "toy",
+                "window_id": window.id,
+                "digest": window.digest,
+                "attempt": 1,
+                "sequence": 1,
+                "rows": window.rows,
+            }
             | {"window": encode(window), "opened": at, "closed": at + 1, "outcome": "kept", "version": 1, "reason": "quiet"}
         )
         results = {

@@ -160,6 +160,8 @@ class Kills:
             (day, "promoted", number) for number, day in enumerate(landed, 1)
         ]
         assert toy.versions() == {c.version: c.id for c in toy.cycles()}
+        runs = [str(cycle) for (cycle,) in toy.registry("select value from tags where key = 'warmstart.cycle_id'")]
+        assert sorted(runs) == sorted(c.id for c in toy.cycles())
 
 
 @pytest.fixture(scope="module")
