@@ -19,7 +19,10 @@ from engine.signatures import NoSuchTarget, parameters
 
 SHIPPED = Path(__file__).resolve().parent.parent / "configs"
 WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text: put it in quotes"}
-ONE_OF = {("stream", "catch_up"): ("latest", "each"), ("serving", "mode"): ("embedded", "external")}
+ONE_OF: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("stream", "catch_up"): ("latest", "each"),
+    ("serving", "mode"): ("embedded", "external"),
+}
 OF_HYDRA = ("_target_", "_args_", "_partial_", "_convert_", "_recursive_")
 MOST_NAMED = 20  # settings in a message
 
