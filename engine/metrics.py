@@ -157,11 +157,12 @@ def _of_classes(part: Callable[[F64, F64, F64], F64]) -> Callable[[F64], F64]:
 def _ranks(truth: F64, answer: F64, blocks: Blocks) -> F64:
     """How many rows of the class and of the others have each rank of probability, [blocks, classes × 2 × ranks]."""
     found = []
+    width = min(RANKS, truth.size)
     for chance, positive in _against_the_others(truth, answer):
         _, rank = np.unique(chance, return_inverse=True)
-        if rank.max() >= RANKS:
-            rank = rank * RANKS // (rank.max() + 1)
-        found += [blocks.tally(rank, RANKS, mask.astype(np.float64)) for mask in (positive, ~positive)]
+        if rank.max() >= width:
+            rank = rank * width // (rank.max() + 1)
+        found += [blocks.tally(rank, width, mask.astype(np.float64)) for mask in (positive, ~positive)]
     return np.concatenate(found, axis=1)
 
 
