@@ -25,7 +25,7 @@ from engine.data import table
 from engine.nouns import LiveScore
 from serving.endpoint import Endpoint
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # 300,000 rows on a busy machine
 
 
 def _sklearn(name: str) -> pl.DataFrame:
