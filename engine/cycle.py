@@ -48,7 +48,7 @@ def story(window: Window, steps: Steps, stream: Stream, latest: bool) -> Closing
         window = labelled.window
         champion = steps("champion.labelled", stream.champion)
 
-    live = steps("score", stream.score, window, said, asked) if said else None
+    live = steps("score", stream.score, window, said, asked) if said and asked else None
     decision = steps("decide", stream.decide, window, champion, drift, live, latest)
     if not decision.retrain:
         return steps("close", stream.keep, champion, decision)
