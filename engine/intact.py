@@ -1,6 +1,6 @@
 """Whether a window is still what landed: its files are there and hold the bytes that its digest names.
 
-The engine keeps no copy of its own (docs/decisions/0009-no-private-copies.md): whoever reads a window looks here first.
+The engine keeps no copy of its own (docs/decisions/0010-no-private-copies.md): whoever reads a window looks here first.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ import polars as pl
 
 from engine.contracts.contract import Contract
 from engine.data import table
+from engine.intact import WindowLost
 from engine.nouns import Breach, Labelled, Schema, Window
 from engine.places import SourceError
 from engine.windows import ParquetFolder, digest_of
@@ -32,7 +33,6 @@ NOTHING = pl.DataFrame(schema={"key": pl.String, "label": pl.Null, "file": pl.St
 
 
 GONE = Breach(None, "the window's file cannot be read any more: deliver it again")
-CHANGED = Breach(None, "the window's rows are not those that were taken up: deliver them as a new window")
 
 
 class LabelsPending(Exception):
@@ -173,10 +173,8 @@ class LabelFolder:
         names += [*schema.sliced, self.settings.key, *([schema.time] if schema.time else [])]
         try:
             rows = table.read(window, schema, list(dict.fromkeys(names)))
-        except ValueError:
-            return Labelled(window, now, (GONE,))
-        if not _as_key(rows[self.settings.key]).equals(awaited.keys):
-            return Labelled(window, now, (CHANGED,))
+        except WindowLost as lost:
+            return Labelled(window, now, (Breach(None, f"{lost.why}: deliver it again"),))
         rows = rows.with_row_index(ROW).with_columns(joined.labels.alias(self.schema.target)).filter(joined.known)
         if breaches := contract.check_labels(rows, self.schema):
             return Labelled(window, now, breaches, joined.files)

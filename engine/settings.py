@@ -106,7 +106,7 @@ def wrong(node: Node, known: Node, path: tuple[str, ...] = ()) -> Iterator[Wrong
         for index, each in enumerate(node):
             yield from wrong(each, None, (*path, str(index)))
     elif isinstance(node, Mapping) and "_target_" in node:
-        yield from _wrong_arguments(node, path)
+        yield from _wrong_arguments(node, path, known if isinstance(known, Mapping) else {})
     elif isinstance(node, Mapping):
         takes = known if isinstance(known, Mapping) else {}
         for name, value in node.items():
@@ -125,7 +125,7 @@ def wrong(node: Node, known: Node, path: tuple[str, ...] = ()) -> Iterator[Wrong
         yield from _mistyped(node, type(known).__name__, path)
 
 
-def _wrong_arguments(node: Mapping[str, Node], path: tuple[str, ...]) -> Iterator[Wrong]:
+def _wrong_arguments(node: Mapping[str, Node], path: tuple[str, ...], known: Mapping[str, Node]) -> Iterator[Wrong]:
     target = str(node["_target_"])
     try:
         takes = parameters(target)
@@ -136,7 +136,7 @@ def _wrong_arguments(node: Mapping[str, Node], path: tuple[str, ...]) -> Iterato
         yield Wrong((*path, "_target_"), f"`{target}`: {error.filename}, line {error.lineno}: {error.msg}")
         return
     for name, value in node.items():
-        if name in OF_HYDRA:
+        if name in OF_HYDRA or (name in known and known[name] == value):
             continue
         if takes is not None and name not in takes:
             yield _no_setting((*path, str(name)), list(takes), f"{target} takes")

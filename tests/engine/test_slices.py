@@ -22,6 +22,7 @@ from engine.gate import Gate
 from engine.ledger import decode, encode
 from engine.nouns import Column, Schema, Scorecard, Window
 from engine.slices import MISSING, OTHER, Cut, SliceBy
+from engine.windows import digest_of
 
 TASKS = ("regression", "binary", "multiclass")
 EVERY = SliceBy("group", kind="category", min_rows=1, most=1000)
@@ -171,7 +172,7 @@ def test_a_column_that_only_slices_is_read_and_null_where_a_window_has_not_got_i
     windows = []
     for name, rows in (("old", frame.drop("site")), ("new", frame)):
         rows.write_parquet(tmp_path / name)
-        windows.append(Window("s", name, str(tmp_path / name), name, 3))
+        windows.append(Window("s", name, str(tmp_path / name), digest_of(tmp_path / name), 3))
     assert table.read(windows, schema)["site"].to_list() == [None] * 3 + ["north"] * 3
     check = Contract(min_rows=1).check_frame
     assert check(frame, schema) == ()

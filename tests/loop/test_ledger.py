@@ -19,7 +19,7 @@ from postgres import Cluster
 
 from engine import ledger as module
 from engine.ledger import Cycle, FencedOut, Ledger, LedgerError, Steps
-from engine.nouns import Closing, Decision, Outcome, Score, Window
+from engine.nouns import Acceptance, Closing, Decision, Outcome, Score, Window
 
 ONE = Window("toy", "day-1", "/data/day-1.parquet", "a" * 64, 800, "2024-01-01T00:00:00", "2024-01-01T13:19:00")
 TWO = replace(ONE, id="day-2", digest="b" * 64)
@@ -110,6 +110,16 @@ def test_another_attempt_has_steps_of_its_own(ledger: Ledger):
     second = ledger.again(ONE)
     assert (second.attempt, ledger.steps(second.id)) == (2, [])
     assert ledger.open(ONE).id == second.id
+
+
+def test_an_acceptance_is_there_with_the_attempt_that_it_opens(ledger: Ledger):
+    joined = replace(ONE, parts=("c" * 64, "d" * 64))
+    ledger.record(ledger.open(joined), "close", Closing(Outcome.QUARANTINED, "too fast"), 0.0)
+    second = ledger.again(joined, Acceptance("somebody", "the storm was real"))
+    (step,) = ledger.steps(second.id)
+    assert (step.name, module.decode(Acceptance, step.result)) == ("accept", Acceptance("somebody", "the storm was real"))
+    assert ledger.open(joined) == second
+    assert ledger.unfinished("toy")[0].window == joined
 
 
 def test_work_begun_by_an_older_sequence_of_steps_starts_a_new_attempt(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
