@@ -37,6 +37,7 @@ from engine.nouns import Outcome
 YEAR = 8760
 ROWS = 400
 EVERY = 250  # windows from one look to the next
+SEASONS = 4  # how often the world is another one
 BROKEN = 97  # every so many windows one is broken
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "hourly"
@@ -83,9 +84,9 @@ class Look:
 
 
 def rows(hour: int, windows: int = YEAR) -> pl.DataFrame:
-    """An hour of measurements. Four times in all `speed` goes somewhere else, and wears in another way."""
+    """An hour of measurements. With every season `speed` goes somewhere else, and wears in another way."""
     random = np.random.default_rng(hour)
-    season = 4 * hour // windows
+    season = SEASONS * hour // windows
     speed = random.normal((0.0, 2.0, -2.0, 1.0)[season], 1.0, ROWS)
     load = np.where(random.random(ROWS) < 0.1, np.nan, random.uniform(0, 4, ROWS))
     kind = random.choice(["a", "b", "c"], ROWS, p=[0.5, 0.3, 0.2])
