@@ -232,7 +232,7 @@ def bounds(looks: Sequence[Look]) -> list[tuple[bool, str]]:
     """Everything that must hold, in words with its numbers."""
     last, middle = looks[-1], looks[(len(looks) - 1) // 2]
     begun = [look for look in looks if look.windows >= min(1000, last.windows // 3)]
-    # The median of the slopes between any two looks: one right after a fine-tune finds some 15 MB more, which are gone at the next.
+    # The median of the slopes between any two looks: right after a fine-tune there are some 15 MB more, gone at the next look.
     slope = statistics.median((b.memory - a.memory) / (b.windows - a.windows) for a, b in itertools.combinations(begun, 2))
     slowest = max(look.status for look in looks)
     half = len(looks) // 2
