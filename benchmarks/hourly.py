@@ -37,6 +37,7 @@ from engine.nouns import Outcome
 YEAR = 8760
 ROWS = 400
 EVERY = 250  # windows from one look to the next
+SEASONS = 4  # how often the world is another one
 BROKEN = 97  # every so many windows one is broken
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "hourly"
@@ -55,13 +56,14 @@ trigger:
 model: {width: 16, members: 2, bins: 8, learning_rate: 0.01}
 gate: {min_rows: 50, margin: -0.1, max_latency_ratio: 1000}
 platform: {poll: 0.01}
+retention: {quarantined: 30}
 """
 BOUNDED = ("models", "artifacts", "jobs", "answers", "quarantine")  # what retention says how much to keep of
 GROWING = ("ledger.db", "mlflow.db")  # a row for every window, for ever
 
 # What must hold. Growth is from the middle of the run to its end; by the middle everything that is bounded is full.
 STATUS = 1.0  # seconds
-BOUND = 1.25  # times as many bytes at most, of each kind that is bounded
+BOUND = 1.5  # times as many bytes at most, of each kind that is bounded
 MEMORY = 4096  # bytes of the engine a window, after the first 1,000
 QUICK = 1.5  # times as many CPU seconds a window at most
 
@@ -83,9 +85,9 @@ class Look:
 
 
 def rows(hour: int, windows: int = YEAR) -> pl.DataFrame:
-    """An hour of measurements. Four times in all `speed` goes somewhere else, and wears in another way."""
+    """An hour of measurements. With every season `speed` goes somewhere else, and wears in another way."""
     random = np.random.default_rng(hour)
-    season = 4 * hour // windows
+    season = SEASONS * hour // windows
     speed = random.normal((0.0, 2.0, -2.0, 1.0)[season], 1.0, ROWS)
     load = np.where(random.random(ROWS) < 0.1, np.nan, random.uniform(0, 4, ROWS))
     kind = random.choice(["a", "b", "c"], ROWS, p=[0.5, 0.3, 0.2])
@@ -230,7 +232,8 @@ def bounds(looks: Sequence[Look]) -> list[tuple[bool, str]]:
     """Everything that must hold, in words with its numbers."""
     last, middle = looks[-1], looks[(len(looks) - 1) // 2]
     begun = [look for look in looks if look.windows >= min(1000, last.windows // 3)]
-    slope = float(np.polyfit([look.windows for look in begun], [look.memory for look in begun], 1)[0])
+    # The median of the slopes between any two looks: right after a fine-tune there are some 15 MB more, gone at the next look.
+    slope = statistics.median((b.memory - a.memory) / (b.windows - a.windows) for a, b in itertools.combinations(begun, 2))
     slowest = max(look.status for look in looks)
     half = len(looks) // 2
     early, late = (statistics.median(look.cpu for look in part) for part in (looks[1:half], looks[half:]))
@@ -291,6 +294,8 @@ def main() -> None:
             causes = Counter(row.cause for row in ledger.releases(NAME))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    if len(looks) < 4:
+        sys.exit(f"{len(looks)} looks say nothing of growth: more windows, or a smaller --every")
     found = bounds(looks)
     grown = ", ".join(f"{kind} by {growth(looks, kind):,.0f} bytes a window" for kind in GROWING)
     body = [

@@ -15,7 +15,9 @@ SMALL = ["releases=2", "checkpoints=3", "jobs=2", "answers=20", "quarantined=2",
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_many_windows_stay_small_and_quick(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hourly, "SEASONS", 2)
     monkeypatch.setattr(hourly, "BROKEN", 20)
+    monkeypatch.setattr(hourly, "BOUND", 2.0)  # of so few each is a large share
     monkeypatch.setattr(hourly, "STATUS", 20.0)  # on the clock; whoever else works here makes it longer
     monkeypatch.setattr(hourly, "MEMORY", 200_000)  # what a process warms up in its first minutes counts here
     schedule = "trigger.triggers=[{_target_: engine.triggers.Schedule, days: 0.6}]"
