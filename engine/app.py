@@ -51,7 +51,7 @@ def cli() -> None:
     \b
     Exit codes: 0 done; 2 wrong command, configuration or set-up; 3 done, but a person should look (a window was
     quarantined or a version waits for approval); 4 another process works on the stream; 75 something did not
-    answer, try again later.
+    answer, try again later; 130 stopped, the next start goes on.
     """
     project = str(Path.cwd())
     if project not in sys.path:  # own models, sources and triggers lie there; last, so that they hide nothing
