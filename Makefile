@@ -39,8 +39,6 @@ else
 endif
 	touch $@
 
-.triton/.ready: locks/server.txt locks/server-wheel.txt
-	$(PYTHON) -m venv .triton
-	.triton/bin/pip install --quiet -r locks/server.txt
-	.triton/bin/pip install --quiet --no-deps -r locks/server-wheel.txt
+.triton/.ready: .venv/.ready serving/locks/server.txt serving/locks/server-wheel.txt
+	$(BIN)/warmstart setup serving.runtime=.triton
 	touch $@

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any
 
+from engine.intact import WindowLost
 from engine.ledger import Steps
 from engine.nouns import Closing, JobFailure, Window
 from engine.stream import Stream
@@ -16,23 +17,39 @@ def carry(
 ) -> Closing:
     """Carry one window to its Outcome. Killed anywhere and called again, it does what is left, once.
 
-    Every line is a step: done once to its end, remembered by the ledger, safe to run again when it was interrupted. `current` is
-    the resolved configuration of today; the one that this cycle began with is what counts. `latest` is False for a window with
-    newer ones behind it.
+    `current` is the resolved configuration of today; the one that this cycle began with is what counts. `latest` is False for a
+    window with newer ones behind it. Raises LabelsPending, with the cycle left open, while the window's labels are still to come.
     """
     stream = wire(steps("configuration", recorded, current))
+    try:
+        return story(window, steps, stream, latest)
+    except WindowLost as lost:  # gone or changed under our hands
+        return steps("close", stream.lose, lost)
+
+
+def story(window: Window, steps: Steps, stream: Stream, latest: bool) -> Closing:
+    """Every line is a step: done once to its end, remembered by the ledger, safe to run again when it was interrupted."""
     champion = steps("champion", stream.champion)
 
-    breaches = steps("validate", stream.validate, window)
-    if breaches:
+    breaches = steps("validate", stream.validate, window, champion, latest)
+    if breaches and not stream.accepted(breaches):
         return steps("close", stream.quarantine, window, breaches)
+    if not breaches and stream.learns():
+        steps("learn", stream.learn, window)
 
-    if champion:
-        drift = steps("drift", stream.compare, window, champion)
-        live = steps("score", stream.score, window, champion)
-        decision = steps("decide", stream.decide, window, champion, drift, live, latest)
-    else:
-        decision = steps("decide", stream.begin)
+    asked = champion
+    drift = steps("drift", stream.compare, window, champion) if champion else None
+    said = steps("predict", stream.predict, window) if champion else None
+
+    if stream.labels_come_later:  # maybe in weeks, and with another champion by then
+        labelled = steps("label", stream.label, window)
+        if labelled.breaches:
+            return steps("close", stream.quarantine, window, labelled.breaches)
+        window = labelled.window
+        champion = steps("champion.labelled", stream.champion)
+
+    live = steps("score", stream.score, window, said, asked) if said and asked else None
+    decision = steps("decide", stream.decide, window, champion, drift, live, latest)
     if not decision.retrain:
         return steps("close", stream.keep, champion, decision)
 

@@ -58,6 +58,10 @@ class Display:
         """A line for an outage."""
         self.say(f"{error}; next try in {wait:g} s", "yellow")
 
+    def waits(self, window: Window, why: str) -> None:
+        """A line for a window that goes on later."""
+        self.console.print(outcome_line(window.id, "unlabelled", None, None, why))
+
     def close(self) -> None:
         """Stop what moves."""
         if self._status:

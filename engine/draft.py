@@ -25,9 +25,11 @@ from statistics import median
 
 import polars as pl
 
-from engine.configuration import ConfigurationError, streams, unknown
+from engine.configuration import ConfigurationError, resolve_outside, streams, unknown
 from engine.data.table import labels
 from engine.nouns import Task, Window
+from engine.opening import copies_of
+from engine.places import is_url
 from engine.windows import ParquetFolder
 
 LOOKED_AT = 8  # windows whose columns are read, unless they have
@@ -68,8 +70,13 @@ class _Target:
     why: str
 
 
-def draft(folder: str, target: str, time: str | None = None, name: str | None = None) -> Draft:
-    """Look at the windows in `folder` and draft `stream/NAME.yaml`. Raises ConfigurationError when something is in the way."""
+def draft(
+    folder: str, target: str, time: str | None = None, name: str | None = None, labels: str | None = None, key: str | None = None
+) -> Draft:
+    """Look at the windows in `folder` and draft `stream/NAME.yaml`. Raises ConfigurationError when something is in the way.
+
+    `labels` is the folder of labels that come later, `key` the column by which a row's label is found there.
+    """
     name = name or re.sub(r"\W+", "_", Path(folder).absolute().name).strip("_") or "mine"
     path = Path("stream") / f"{name}.yaml"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
@@ -77,24 +84,49 @@ def draft(folder: str, target: str, time: str | None = None, name: str | None = 
     if path.exists() or name in streams():
         there = path if path.exists() else f"a shipped stream {name!r}"
         raise ConfigurationError(f"{there} is there already and is left as it is; choose another name with `--name`")
-    windows = [window for window in ParquetFolder(folder, settle=0).list(name, None) if window.rows]
+    windows = _windows(folder, name)
     if not windows:
         raise ConfigurationError(f"there is no Parquet file with rows in {folder}; write each window there as one file")
+    if (labels is None) != (key is None):
+        raise ConfigurationError("`--labels FOLDER` and `--key COLUMN` belong together: where labels land, and what names a row")
     frames = _read(windows)
+    labelled = _labelled(labels, target, key) if labels and key else windows
     columns = frames[0].columns
-    for column, option in ((target, "--target"), (time, "--time")):
+    for column, option in ((None if labels else target, "--target"), (time, "--time"), (key, "--key")):
         if column is not None and column not in columns:
             raise ConfigurationError(f"{option}: {unknown('column', column, columns[:30])}")
-    wanted = _target(windows, target)
+    wanted = _target(labelled, target)
     ordered = _time(frames, time)
-    features, left = _features(frames, {target, ordered})
+    features, left = _features(frames, {target, ordered, key})
     if not features:
         raise ConfigurationError(
             f"no column of {folder} can be learnt from: {'; '.join(f'{n}: {why}' for n, why in left.items())}"
         )
-    text = _text(name, folder, windows, sum(f.height for f in frames), wanted, ordered, features, left)
+    text = _text(name, folder, windows, sum(f.height for f in frames), wanted, ordered, features, left, (labels, key))
     shown = f"{wanted.task} of {target} from {len(features)} columns, {len(windows)} windows of about {_typical(windows):,} rows"
     return Draft(path, text, shown)
+
+
+def _labelled(folder: str, target: str, key: str) -> list[Window]:
+    """The label files there are: the task follows from them."""
+    files = [file for file in ParquetFolder(folder, settle=0).list("labels", None) if file.rows]
+    if not files:
+        raise ConfigurationError(f"--labels: there is no Parquet file with rows in {folder}; the task follows from some labels")
+    columns = pl.read_parquet_schema(files[0].uri)
+    for column, option in ((target, "--target"), (key, "--key")):
+        if column not in columns:
+            raise ConfigurationError(f"{option}, in {files[0].uri}: {unknown('column', column, list(columns)[:30])}")
+    return files
+
+
+def _windows(folder: str, name: str) -> list[Window]:
+    """The windows with rows; those that lie elsewhere are fetched to where `run` looks for them."""
+    copies = copies_of(resolve_outside(())["platform"], name) if is_url(folder) else Path()
+    source = ParquetFolder(folder, settle=0, copies=str(copies))
+    windows = [window for window in source.list(name, None) if window.rows]
+    for window in windows:
+        source.fetch(window)
+    return windows
 
 
 def _read(windows: list[Window]) -> list[pl.DataFrame]:
@@ -245,6 +277,7 @@ def _text(
     time: str | None,
     features: dict[str, tuple[str, str]],
     left: dict[str, str],
+    labels: tuple[str | None, str | None] = (None, None),
 ) -> str:
     typical = _typical(windows)
     lines = [
@@ -260,6 +293,10 @@ def _text(
     if target.classes:
         order = "in the order of the answers" if len(target.classes) > 2 else "the second is the positive one"
         lines.append((f"  classes: [{', '.join(map(_value, target.classes))}]", order))
+    folder_of_labels, key = labels
+    if folder_of_labels and key:
+        where = f"{{folder: {_value(folder_of_labels)}, key: {_value(key)}}}"
+        lines.append((f"  labels: {where}", f"come later, each row's found by its {_printable(key)}"))
     if time:
         lines.append((f"  time: {_value(time)}", "orders the rows"))
     lines.append(("  columns:", "what the model sees, each a number, boolean or category"))
@@ -272,10 +309,15 @@ def _text(
     if typical < SMALL:
         fewest, judged = max(10, typical // 4), int(typical * 0.3)
         lines.append(
-            (f"  contract: {{min_rows: {fewest}}}", f"a window has about {typical} rows; one with fewer than this is refused")
+            (
+                f"  contract: {{min_rows: {fewest}}}",
+                f"a window has about {typical} rows; one with fewer waits for the next",
+            )
         )
         lines.append(("  slices: {judge: 0.3}", "the last 30% of the fresh rows judge a challenger"))
         lines.append((f"gate: {{min_rows: {max(5, judged // 2)}}}", "so many of those at least"))
+    if is_url(folder):
+        lines.append(("platform: {poll: 10}", "seconds between looks at what may cost money to look at"))
     omitted = [f"# Left out: {row}" if k == 0 else f"#   {row}" for k, row in enumerate(_omitted(left))]
     if len(features) > ONE_EACH:
         lines[packed:packed] = [(row, "") for row in _packed(features, LINES - len(lines) - len(omitted) - 2)]

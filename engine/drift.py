@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -24,14 +25,15 @@ from kernels.statistics.wasserstein import normalised
 class DriftLimits:
     """When a column counts as drifted.
 
-    effect: the statistic that is compared with the limit: psi, js, ks, w1 (in reference standard deviations), d or cramers_v.
+    effect: the statistic that is compared with the limit: psi, js, ks, w1 (in reference standard deviations), d, cramers_v,
+        missing or new (shares of the rows).
     limit: a column drifted when its effect is over this and its q-value under `alpha`; 0.2 is the usual reading of PSI.
     limits: other limits for single columns.
     alpha: false discovery rate over the columns (Benjamini and Hochberg 1995).
     ignore: columns that are measured but never count as drifted.
     """
 
-    effect: str = "psi"
+    effect: Literal["psi", "js", "ks", "w1", "d", "cramers_v", "missing", "new"] = "psi"
     limit: float = 0.2
     limits: Mapping[str, float] = field(default_factory=dict)
     alpha: float = 0.05

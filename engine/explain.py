@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engine.gate import amount
-from engine.ledger import Cycle, Ledger, Step, decode
+from engine.gate import amount, gap_words
+from engine.ledger import Cycle, Ledger, Step, decode, labels_come_later
+from engine.metrics import DIFFERENCES, worst
 from engine.nouns import (
+    Acceptance,
     Breach,
     Champion,
     Closing,
@@ -16,13 +18,19 @@ from engine.nouns import (
     Decision,
     DriftReport,
     JobFailure,
+    Labelled,
     LiveScore,
+    Predicted,
+    Score,
     Scorecard,
     Training,
     Verdict,
 )
+from engine.settings import meant
 
 Section = tuple[str, list[str]]
+
+WORST = 8  # slices that are told, of all that were judged
 
 
 class NothingToExplain(LookupError):
@@ -31,16 +39,16 @@ class NothingToExplain(LookupError):
 
 def find(ledger: Ledger, stream: str, what: str) -> Cycle:
     """The cycle that made a version ("7" or "v7"), or the latest one on a window. Raises NothingToExplain."""
-    cycles = ledger.cycles(stream)
     number = what.removeprefix("v")
-    if number.isdigit() and (made := [c for c in cycles if c.version == int(number) and _made(ledger, c)]):
-        return made[-1]
-    if named := [c for c in cycles if c.window.id == what]:
-        return named[-1]
+    if number.isdigit() and (made := ledger.makers(stream).get(int(number))):
+        return made
+    if named := ledger.latest(stream, what):
+        return named
     versions = ", ".join(str(r.version) for r in ledger.releases(stream)[-5:]) or "none"
-    windows = ", ".join(c.window.id for c in cycles[-5:]) or "none"
+    windows = ", ".join(c.window.id for c in ledger.cycles(stream, limit=5)) or "none"
+    near = meant(what, [c.window.id for c in ledger.cycles(stream)])
     raise NothingToExplain(
-        f"stream {stream!r} has no version or window {what!r}; the latest versions: {versions}; windows: {windows}"
+        f"stream {stream!r} has no version or window {what!r}{near or '.'} The latest versions: {versions}; windows: {windows}"
     )
 
 
@@ -49,12 +57,18 @@ def story(ledger: Ledger, cycle: Cycle) -> Iterator[Section]:
     steps = {step.name: step for step in ledger.steps(cycle.id)}
     yield "window", _window(cycle)
     if breaches := _read(steps, "validate", tuple[Breach, ...]):
-        yield "contract", [f"{b.column or 'table'}: {b.message}" for b in breaches]
+        accepted = _read(steps, "accept", Acceptance)
+        lines = [f"{b.column or 'table'}: {b.message}" for b in breaches]
+        yield "contract", [*lines, *([f"accepted by {accepted.who}: {accepted.reason}"] if accepted else [])]
     if drift := _read(steps, "drift", DriftReport):
         yield "drift", drift_lines(drift)
+    if labelled := _read(steps, "label", Labelled):
+        yield "labels", _labels(cycle, steps, labelled)
+    elif cycle.closed is None and (said := answered(steps, cycle.opened)):
+        yield "labels", [said]
     if live := _read(steps, "score", LiveScore):
         said = f"version {live.version} on {live.score.rows:,} rows before anybody trained on them"
-        yield "live", [f"{said}: {_metrics(live.score.metrics)}"]
+        yield "live", [f"{said}: {_metrics(live.score.metrics)}", *_slices(live.score, next(iter(live.score.metrics)))]
     if decision := _read(steps, "decide", Decision):
         yield "decision", [f"{'retrain' if decision.retrain else 'keep'} ({decision.cause}): {decision.reason}"]
     if training := _read(steps, "train", Training | JobFailure):
@@ -113,6 +127,43 @@ def _window(cycle: Cycle) -> list[str]:
     ]
 
 
+def answered(steps: Mapping[str, Step], opened: float) -> str | None:
+    """Who answered a window and when, and when its labels came; None when they came with it."""
+    said, labelled = _read(steps, "predict", Predicted), _read(steps, "label", Labelled)
+    checked = "validate" in steps and not _read(steps, "validate", tuple[Breach, ...])
+    if labelled is None and not (checked and labels_come_later(steps["configuration"].result)):
+        return None
+    since = steps["predict"].finished if said else opened
+    who = f"predicted by version {said.version}" if said else "taken up when no version was live,"
+    then = f"labelled at {_clock(labelled.when)} (after {_span(labelled.when - since)})" if labelled else "not labelled yet"
+    return f"{who} at {_clock(since)}, {then}"
+
+
+def _labels(cycle: Cycle, steps: Mapping[str, Step], labelled: Labelled) -> list[str]:
+    lines = [answered(steps, cycle.opened) or ""]
+    if labelled.breaches:
+        return [*lines, *(f"{breach.column or 'table'}: {breach.message}" for breach in labelled.breaches)]
+    window, files = labelled.window, labelled.files
+    more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+    return [
+        *lines,
+        f"{window.rows:,} of {cycle.window.rows:,} rows, from {', '.join(files[:3])}{more}",
+        f"{window.uri}, SHA-256 {window.digest}",
+    ]
+
+
+def _span(seconds: float) -> str:
+    """A duration in the largest unit that is not too large.
+
+    >>> [_span(s) for s in (0.4, 90, 11_520, 259_200)]
+    ['0.4 s', '1.5 min', '3.2 h', '3.0 days']
+    """
+    for size, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
 def _training(training: Training | JobFailure) -> list[str]:
     if isinstance(training, JobFailure):
         return [training.reason]
@@ -121,6 +172,7 @@ def _training(training: Training | JobFailure) -> list[str]:
         f"{training.strategy}, seed {training.seed}, {training.steps:,} steps; rows: {training.rows_fit:,} to fit, "
         f"{training.rows_stop:,} to stop, {training.rows_judge:,} to judge",
         f"from the windows {', '.join(training.windows)}",
+        *(f"without the window {why}" for why in training.left_out.values()),
         f"loss {training.fit_loss:.4g}"
         + (f", on the stop slice {training.stop_loss:.4g}" if training.stop_loss is not None else ""),
         phases,
@@ -132,13 +184,36 @@ def _card(card: Scorecard) -> list[str]:
     if card.champion and card.gain is not None and card.low is not None:
         lines.append(f"version {card.champion_version} on the same rows: {_metrics(card.champion.metrics)}")
         lines.append(f"gain in {card.metric} {amount(card.metric, card.gain)}, surely at least {amount(card.metric, card.low)}")
+    lines += _slices(card.challenger, card.metric)
+    told = sorted(card.slices, key=lambda s: s.gain)
+    width = max((len(f"{s.column}={s.value}") for s in told[:WORST]), default=0)
+    for s in told[:WORST]:
+        sure = f"surely {amount(card.metric, s.low)} to {amount(card.metric, s.high)}"
+        lines.append(
+            f"{f'{s.column}={s.value}':<{width}}  {s.rows:>6,} rows  {card.metric} {s.challenger:.4g} against {s.champion:.4g}  "
+            f"gain {amount(card.metric, s.gain)}, {sure}"
+        )
+    if len(told) > WORST:
+        lines.append(f"and {len(told) - WORST} slices more, which gain more")
+    return lines + [gap_words(gap) for gap in card.gaps if gap.name in (card.metric, *DIFFERENCES.values())]
+
+
+def _slices(score: Score, name: str) -> list[str]:
+    """The slice of every column on which the metric is worst."""
+    lines = []
+    for column in dict.fromkeys(s.column for s in score.slices):
+        of_column = Score(score.rows, score.metrics, tuple(s for s in score.slices if s.column == column))
+        if found := worst(of_column, name):
+            span = f" ({found.span})" if found.span else ""
+            rest = f"{found.rows:,} of {score.rows:,} rows, {len(of_column.slices)} slices"
+            lines.append(f"worst of {column}: {found.value}{span}, {name} {found.metrics[name]:.4g} on {rest}")
     return lines
 
 
 def _parents(ledger: Ledger, cycle: Cycle) -> Iterator[str]:
     """From this cycle back to the first version."""
-    made = {c.version: c for c in ledger.cycles(cycle.window.stream) if c.version is not None and _made(ledger, c)}
-    while champion := _read({s.name: s for s in ledger.steps(cycle.id)}, "champion", Champion | None):
+    made = ledger.makers(cycle.window.stream)
+    while champion := _started_from(ledger, cycle):
         parent = made.get(champion.version)
         yield f"version {champion.version}, from window {champion.window}: {parent.reason if parent else 'its cycle is gone'}"
         if parent is None or parent.id == cycle.id:
@@ -146,11 +221,14 @@ def _parents(ledger: Ledger, cycle: Cycle) -> Iterator[str]:
         cycle = parent
 
 
-def _made(ledger: Ledger, cycle: Cycle) -> bool:
-    return ledger.step(cycle.id, "register") is not None
+def _started_from(ledger: Ledger, cycle: Cycle) -> Champion | None:
+    """The champion that a cycle's challenger was trained from: with labels that came later, the one of that time."""
+    steps = {step.name: step for step in ledger.steps(cycle.id)}
+    champion: Champion | None = _read(steps, "champion.labelled" if "label" in steps else "champion", Champion | None)
+    return champion
 
 
-def _read(steps: dict[str, Step], name: str, kind: Any) -> Any:
+def _read(steps: Mapping[str, Step], name: str, kind: Any) -> Any:
     return decode(kind, steps[name].result) if name in steps else None
 
 

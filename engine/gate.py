@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from engine import evaluate
-from engine.nouns import Rule, Scorecard, Verdict
+from engine import metrics
+from engine.nouns import Gap, Rule, Scorecard, Verdict
+
+
+class GateRule(Protocol):
+    """A rule of one's own: one method; Hydra builds the implementation by `_target_`, listed in `gate.rules`."""
+
+    def judge(self, card: Scorecard) -> Rule:
+        """Whether the challenger passes, with the number, its limit and a message. An exception counts as not passed."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,8 +46,13 @@ class Gate:
         it is points: 0.01 asks for an accuracy of .91 after .90.
     confidence: of that one-sided bound.
     min_rows: fewest judge rows to decide on.
+    worst_slice: no slice of `stream.slice_by` may be surely worse than this: the upper confidence bound of its gain must reach
+        it. The bounds of all slices hold together at `confidence`. None looks at no slice.
+    max_gap: largest difference of the metric between two slices of a column, as it was measured; or by name, such as
+        {accuracy: 0.1, demographic_parity_difference: 0.2, equal_opportunity_difference: 0.2}. None looks at no gap.
     max_difference: largest deviation of served answers from the checkpoint's, relative to their spread.
     max_latency_ratio: largest median latency relative to the champion's.
+    rules: further rules about the Scorecard, all of which must pass too.
     """
 
     metric: str = "auto"
@@ -46,10 +61,14 @@ class Gate:
     min_rows: int = 200
     max_difference: float = 1e-4
     max_latency_ratio: float = 1.5
+    worst_slice: float | None = -0.1
+    max_gap: float | Mapping[str, float] | None = None
+    rules: tuple[GateRule, ...] = ()
 
     def judge(self, card: Scorecard) -> Verdict:
-        """Quality on the judge slice."""
-        return Verdict((self._rows(card), self._quality(card)))
+        """Quality on the judge slice: overall, on every slice of it, and by the rules of one's own."""
+        own = (_asked(rule, card) for rule in self.rules)
+        return Verdict((self._rows(card), self._quality(card), *self._worst_slice(card), *self._gaps(card), *own))
 
     def verify(self, served: Served) -> Verdict:
         """The staged version, asked where it will be served."""
@@ -75,6 +94,33 @@ class Gate:
         )
         return Rule("quality", passed, card.low, self.margin, message)
 
+    def _worst_slice(self, card: Scorecard) -> Iterator[Rule]:
+        if self.worst_slice is None or card.champion is None or not card.challenger.slices:
+            return
+        limit, worst = self.worst_slice, card.worst
+        if worst is None:
+            yield Rule("worst_slice", True, None, limit, "no slice has rows enough to judge (`min_rows` in `stream.slice_by`)")
+            return
+        surely = [s for s in card.slices if not s.high >= limit]
+        shown = min(surely, key=lambda s: s.gain, default=worst)
+        message = (
+            f"{card.metric} on {shown.rows:,} rows with {shown.column}={shown.value} is {shown.challenger:.4g} against version "
+            f"{card.champion_version}'s {shown.champion:.4g} (gain {amount(card.metric, shown.gain)}, surely at most "
+            f"{amount(card.metric, shown.high)}, {amount(card.metric, limit)} allowed)"
+        )
+        if len(surely) > 1:
+            message += f"; {len(surely)} of {len(card.slices)} slices are surely worse than that"
+        yield Rule("worst_slice", not surely, shown.high, limit, message)
+
+    def _gaps(self, card: Scorecard) -> Iterator[Rule]:
+        limits = self.max_gap if isinstance(self.max_gap, Mapping) else {card.metric: self.max_gap}
+        for name, limit in limits.items():
+            found = [gap for gap in card.gaps if gap.name == name]
+            if limit is None or not found:
+                continue
+            widest = max(found, key=lambda gap: gap.value)
+            yield Rule("max_gap", widest.value <= limit, widest.value, limit, f"{gap_words(widest)}, {limit:g} allowed")
+
     def _parity(self, served: Served) -> Rule:
         passed = served.difference <= self.max_difference and served.mismatched == 0
         message = f"served answers differ from the checkpoint's by {served.difference:.1e}, {self.max_difference:.0e} allowed"
@@ -91,10 +137,32 @@ class Gate:
         return Rule("latency", ratio <= self.max_latency_ratio, ratio, self.max_latency_ratio, message)
 
 
+def _asked(rule: GateRule, card: Scorecard) -> Rule:
+    """What a rule of one's own says. Whatever goes wrong in it counts as not passed: a mistake must not promote anything."""
+    name = f"{type(rule).__module__}.{type(rule).__qualname__}"
+    try:
+        said = rule.judge(card)
+        if not isinstance(said, Rule):
+            raise TypeError(f"it returned {said!r:.80}, where an engine.nouns.Rule is wanted")
+        if said.passed not in (True, False):
+            raise TypeError(f"`passed` is {said.passed!r:.80}, where True or False is wanted")
+        value, limit = (None if number is None else float(number) for number in (said.value, said.limit))
+        return Rule(str(said.name), bool(said.passed), value, limit, str(said.message))
+    except Exception as error:
+        message = f"the rule {name} failed with {type(error).__name__}: {error}; mend it, then `warmstart retry` the window"
+        return Rule(name, False, None, None, message)
+
+
+def gap_words(gap: Gap) -> str:
+    """A gap between groups in words."""
+    theirs = f" (the champion's {gap.champion:.4g})" if gap.champion is not None else ""
+    return f"{gap.name} is {gap.value:.4g} apart over {gap.column}, from {gap.lowest} to {gap.highest}{theirs}"
+
+
 def amount(metric: str, gain: float) -> str:
     """A gain in the metric's own way: a share of a loss, points of anything else.
 
     >>> amount("rmse", 0.031), amount("accuracy", 0.031)
     ('+3.1%', '+3.1 points')
     """
-    return f"{gain:+.1%}" if evaluate.named(metric).relative else f"{100 * gain:+.1f} points"
+    return f"{gain:+.1%}" if metrics.named(metric).relative else f"{100 * gain:+.1f} points"

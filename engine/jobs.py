@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from engine.disk import NoSpace, refusal
 from engine.ledger import decode
 from engine.nouns import JobFailure, JobSpec, Training
+
+DEATHS = 3
+"""A job that died so often without a word would go on dying: its cycle ends as rejected."""
+
+SAID = "said.txt"  # in the job's folder: all that its last process wrote to standard output and standard error
+DIED = "deaths.txt"  # there, too: a line for every death, so that they are counted across starts of the engine
+ASKED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)  # somebody wanted that end; it says nothing about the job
 
 
 class JobLost(Exception):
@@ -55,25 +65,31 @@ class LocalJobs:
         if self.context.get_start_method() == "forkserver":
             from multiprocessing.forkserver import ensure_running
 
-            ensure_running()
+            with _apart():
+                ensure_running()
 
     def fit(self, spec: JobSpec) -> Training | JobFailure:
         """Run the job in a child, which ends when this process does, however that ends."""
+        self.warm()
         receiver, sender = self.context.Pipe(duplex=False)
         child = self.context.Process(target=_run, args=(spec, self.threads, sender), name=f"job-{spec.cycle_id}")
-        child.start()
-        sender.close()
         try:
+            child.start()
+            sender.close()
             failure = receiver.recv()
         except EOFError:
             child.join()
-            raise JobLost(f"the training job's process ended without a word (exit code {child.exitcode})") from None
+            return died(Path(spec.folder), child.exitcode)
         except BaseException:
-            child.kill()
+            if child.is_alive():
+                child.kill()
             raise
         finally:
-            child.join()
+            if child.pid:
+                child.join()
             receiver.close()
+        if isinstance(failure, NoSpace):
+            raise JobLost(str(failure)) from failure
         if failure is not None:
             return JobFailure(failure)
         training: Training = decode(Training, (Path(spec.folder) / "result.json").read_text())
@@ -83,10 +99,69 @@ class LocalJobs:
         """The fork server ends with this process."""
 
 
+def died(folder: Path, code: int) -> JobFailure:
+    """Write down that the job of this folder died without a word. Raises JobLost until it did so `DEATHS` times.
+
+    `code` is its exit code, or the number of the signal that ended it with a minus before it.
+    """
+    how = _ending(code)
+    if -code not in ASKED:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / DIED).open("a") as file:
+            file.write(f"{how}\n")
+        deaths = (folder / DIED).read_text().splitlines()
+        if len(deaths) >= DEATHS:
+            said = (folder / SAID).read_text(errors="replace").split("\n")[-6:] if (folder / SAID).exists() else []
+            last = " / ".join(line.strip() for line in said if line.strip())
+            words = f"; the last that it said: {last[-500:]}" if last else ""
+            return JobFailure(f"the training job ended {len(deaths)} times without a word: {deaths[-1]}{words}")
+    raise JobLost(f"the training job's process ended without a word: {how}")
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    return f"killed by signal {-code} ({signal.strsignal(-code)}{'; out of memory?' if -code == signal.SIGKILL else ''})"
+
+
+@contextlib.contextmanager
+def _apart() -> Iterator[None]:
+    """What starts inside has neither our output, whose readers would wait for its end, nor the Ctrl-C that is meant for us."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    kept = {number: os.dup(number) for number in (1, 2) if _is_open(number)}
+    try:
+        _write_to(Path(os.devnull))
+        yield
+    finally:
+        for number, copy in kept.items():
+            os.dup2(copy, number)
+            os.close(copy)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def _write_to(path: Path) -> None:
+    """Let standard output and standard error of this process go to a file, in place of what is in it."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+    for number in (1, 2):
+        os.dup2(file, number)
+    os.close(file)
+
+
 def _run(spec: JobSpec, threads: int | None, sender: Connection) -> None:
     """In the child: fit, and say nothing or why not. Ctrl-C is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    folder = Path(spec.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_to(folder / SAID)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
@@ -101,7 +176,10 @@ def _run(spec: JobSpec, threads: int | None, sender: Connection) -> None:
     except Exception as error:
         import traceback
 
-        story = Path(spec.folder) / "error.txt"
+        if isinstance(refused := refusal(error, spec.folder), NoSpace):  # no fault of the challenger's
+            sender.send(refused)
+            return
+        story = folder / "error.txt"
         story.write_text(traceback.format_exc())
         sender.send(f"the training job failed: {type(error).__name__}: {error} (whole story in {story})")
     else:

@@ -20,13 +20,13 @@ from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
-from engine.nouns import Closing, Outcome, Window
+from engine.nouns import Acceptance, Closing, Labelled, Outcome, Window
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-LAYOUT = 2  # of the tables below; a database written by another layout is refused, not guessed at
-SEQUENCE = 1  # of the steps in cycle.py; work begun by another sequence is set aside and tried again from the start
+LAYOUT = 3  # of the tables below; a database written by another layout is refused, not guessed at
+SEQUENCE = 2  # of the steps in cycle.py; work begun by another sequence is set aside and tried again from the start
 
 metadata = sa.MetaData()
 layout = sa.Table("layout", metadata, sa.Column("version", sa.Integer, primary_key=True))
@@ -42,9 +42,10 @@ cycles = sa.Table(
     "cycle",
     metadata,
     sa.Column("id", sa.String(400), primary_key=True),
-    sa.Column("stream", sa.String(200), nullable=False, index=True),
+    sa.Column("stream", sa.String(200), nullable=False),
     sa.Column("window_id", sa.String(200), nullable=False),
     sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("sequence", sa.Integer, nullable=False),
     sa.Column("window", sa.Text, nullable=False),
@@ -54,6 +55,9 @@ cycles = sa.Table(
     sa.Column("version", sa.Integer),
     sa.Column("reason", sa.Text),
     sa.UniqueConstraint("stream", "digest", "attempt"),
+    # What is asked for every window must not take longer with every window: the newest, and those that are not settled.
+    sa.Index("cycle_by_time", "stream", "opened"),
+    sa.Index("cycle_by_outcome", "stream", "outcome"),
 )
 steps = sa.Table(
     "step",
@@ -88,9 +92,12 @@ events = sa.Table(
     sa.Column("cycle", sa.String(400)),
 )
 
+TICK = 1e-6  # seconds: what lies at least between two cycles of a stream
+
 LAYOUT_LOCK = 0x7761726D7374  # of PostgreSQL, while tables are created
 
 INTERRUPTED = "interrupted"  # a cycle set aside because its step sequence is not ours; never an Outcome
+GOOD = [outcome.value for outcome in Outcome if outcome != Outcome.QUARANTINED]  # how a window ends that may be trained on
 
 
 class LedgerError(Exception):
@@ -107,7 +114,10 @@ class FencedOut(LedgerError):
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """One row of the cycle table. `closed` and `outcome` are None while the work is unfinished. Times are Unix seconds."""
+    """One row of the cycle table. `closed` and `outcome` are None while the work is unfinished. Times are Unix seconds.
+
+    `fresh`: opened a moment ago by this process, so nothing outside can know of it yet.
+    """
 
     id: str
     window: Window
@@ -118,6 +128,7 @@ class Cycle:
     outcome: str | None
     version: int | None
     reason: str | None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +202,10 @@ class Ledger:
             if found is None:
                 tx.execute(layout.insert().values(version=LAYOUT))
             elif found != LAYOUT:
+                age = "an older" if found < LAYOUT else "a newer"
                 raise LedgerError(
-                    f"the ledger at {self.url.render_as_string()} has table layout {found}, this program reads layout {LAYOUT}: "
-                    "run the version of warmstart that wrote it, or point `platform.ledger` at a new database"
+                    f"the ledger at {self.url.render_as_string()} was written by {age} version of warmstart (table layout "
+                    f"{found}, this one reads {LAYOUT}): run {age} version, or point `platform.ledger` at a new database"
                 )
 
     def close(self) -> None:
@@ -212,10 +224,12 @@ class Ledger:
             return self._insert(window, latest.attempt + 1)
         return latest or self._insert(window, 1)
 
-    def again(self, window: Window) -> Cycle:
-        """Open the next attempt on a window whose last one ended."""
+    def again(self, window: Window, accepted: Acceptance | None = None) -> Cycle:
+        """Open the next attempt on a window, an unfinished one set aside; with `accepted`, limits that it breaks let it pass."""
         latest = self._latest(window.stream, window.digest)
-        return self._insert(window, latest.attempt + 1 if latest else 1)
+        if latest and latest.closed is None:
+            self._interrupt(latest, "begun again by `warmstart retry`")
+        return self._insert(window, latest.attempt + 1 if latest else 1, accepted)
 
     def _latest(self, stream: str, digest: str) -> Cycle | None:
         query = (
@@ -228,27 +242,35 @@ class Ledger:
             row = tx.execute(query).mappings().one_or_none()
         return _cycle(row) if row else None
 
-    def _insert(self, window: Window, attempt: int) -> Cycle:
+    def _insert(self, window: Window, attempt: int, accepted: Acceptance | None = None) -> Cycle:
         row = {
             "id": f"{window.stream}:{window.digest[:16]}:{attempt}",
             "stream": window.stream,
             "window_id": window.id,
             "digest": window.digest,
+            "rows": window.rows,
             "attempt": attempt,
             "sequence": SEQUENCE,
             "window": encode(window),
-            "opened": time.time(),
         }
         with self._fenced(window.stream) as tx:
+            # Cycles are told apart by when they were opened, in this order, also when the clock was set back.
+            newest = tx.execute(sa.select(sa.func.max(cycles.c.opened)).where(cycles.c.stream == window.stream)).scalar_one()
+            row["opened"] = max(time.time(), (newest or 0.0) + TICK)
             tx.execute(cycles.insert().values(**row))
-        return _cycle(row | {"closed": None, "outcome": None, "version": None, "reason": None})
+            if accepted:
+                done = {"cycle": row["id"], "name": "accept", "started": row["opened"], "finished": row["opened"]}
+                tx.execute(steps.insert().values(**done, result=encode(accepted)))
+        return _cycle(row | {"closed": None, "outcome": None, "version": None, "reason": None}, fresh=True)
 
     def _set_aside(self, cycle: Cycle) -> None:
-        reason = f"begun by step sequence {cycle.sequence}, this program runs sequence {SEQUENCE}: tried again from the start"
+        begun = f"begun by step sequence {cycle.sequence}, this program runs sequence {SEQUENCE}"
+        self._interrupt(cycle, f"{begun}: tried again from the start")
+
+    def _interrupt(self, cycle: Cycle, reason: str) -> None:
         with self._fenced(cycle.window.stream) as tx:
-            tx.execute(
-                cycles.update().where(cycles.c.id == cycle.id).values(outcome=INTERRUPTED, closed=time.time(), reason=reason)
-            )
+            closed = _not_before(tx, cycle.id, time.time())
+            tx.execute(cycles.update().where(cycles.c.id == cycle.id).values(outcome=INTERRUPTED, closed=closed, reason=reason))
 
     def cycle(self, id: str) -> Cycle | None:
         """One cycle by its id."""
@@ -264,20 +286,87 @@ class Ledger:
         with self.engine.connect() as tx:
             return [_cycle(row) for row in tx.execute(query).mappings()][::-1]
 
+    def names(self, stream: str, limit: int) -> list[tuple[str, str, str]]:
+        """Id, window and digest of the newest cycles, in the order they were opened."""
+        query = sa.select(cycles.c.id, cycles.c.window_id, cycles.c.digest).where(cycles.c.stream == stream)
+        with self.engine.connect() as tx:
+            found = tx.execute(query.order_by(cycles.c.opened.desc(), cycles.c.id.desc()).limit(limit)).all()
+        return [(row.id, row.window_id, row.digest) for row in found][::-1]
+
+    def latest(self, stream: str, window: str) -> Cycle | None:
+        """The last attempt on the window of that id."""
+        query = sa.select(cycles).where(cycles.c.stream == stream, cycles.c.window_id == window)
+        with self.engine.connect() as tx:
+            found = tx.execute(query.order_by(cycles.c.opened.desc(), cycles.c.id.desc()).limit(1)).mappings().one_or_none()
+        return _cycle(found) if found else None
+
+    def makers(self, stream: str) -> dict[int, Cycle]:
+        """Version → the cycle that registered it."""
+        return {version: cycle for cycle, version in self.results(stream, "register", int)}
+
     def unfinished(self, stream: str) -> list[Cycle]:
         """The cycles without an Outcome, in the order they were opened."""
-        query = (
-            sa.select(cycles).where(cycles.c.stream == stream, cycles.c.closed.is_(None)).order_by(cycles.c.opened, cycles.c.id)
-        )
-        with self.engine.connect() as tx:
-            return [_cycle(row) for row in tx.execute(query).mappings()]
+        return self._open(stream, cycles.c.outcome.is_(None))
 
     def unsettled(self, stream: str) -> list[Cycle]:
         """The cycles without an Outcome and those that wait for a person, in the order they were opened."""
-        settled = sa.and_(cycles.c.closed.is_not(None), cycles.c.outcome != Outcome.WAITING.value)
-        query = sa.select(cycles).where(cycles.c.stream == stream, ~settled).order_by(cycles.c.opened, cycles.c.id)
+        return self._open(stream, cycles.c.outcome.is_(None), cycles.c.outcome == Outcome.WAITING.value)
+
+    def _open(self, stream: str, *which: sa.ColumnElement[bool]) -> list[Cycle]:
+        # One query for each and sorted here: with OR or ORDER BY, SQLite takes an index that leads through the whole history.
         with self.engine.connect() as tx:
-            return [_cycle(row) for row in tx.execute(query).mappings()]
+            rows = [
+                row for each in which for row in tx.execute(sa.select(cycles).where(cycles.c.stream == stream, each)).mappings()
+            ]
+        return sorted(map(_cycle, rows), key=lambda cycle: (cycle.opened, cycle.id))
+
+    def done_with(self, stream: str) -> set[str]:
+        """The digests of the windows that a cycle of this stream ended with an Outcome, and of what those were joined from."""
+        ended = sa.and_(cycles.c.stream == stream, cycles.c.outcome != INTERRUPTED)
+        joined = sa.select(cycles.c.window).where(ended, ~cycles.c.window.contains('"parts": []'))
+        with self.engine.connect() as tx:
+            found = set(tx.execute(sa.select(cycles.c.digest).where(ended).distinct()).scalars())
+            return found.union(*(_window(text).parts for text in tx.execute(joined).scalars()))
+
+    # the windows that may be trained on: each content once, where it first ended well
+
+    def fresh(self, stream: str, since: float, but: str) -> list[Window]:
+        """Those of cycles opened after `since` (Unix seconds), oldest first, without the digest `but`."""
+        query = sa.select(cycles.c.window).where(_first_good(stream, but), cycles.c.opened > since)
+        with self.engine.connect() as tx:
+            found = tx.execute(query.order_by(cycles.c.opened, cycles.c.id)).scalars()
+            return [_window(text) for text in found]
+
+    def fresh_rows(self, stream: str, since: float, but: str) -> int:
+        """How many rows they have."""
+        query = sa.select(sa.func.sum(cycles.c.rows)).where(_first_good(stream, but), cycles.c.opened > since)
+        with self.engine.connect() as tx:
+            return int(tx.execute(query).scalar_one() or 0)
+
+    def past(self, stream: str, until: float, most: int, but: str) -> list[Window]:
+        """The newest `most` of cycles opened up to `until` (Unix seconds), oldest first, without the digest `but`."""
+        query = sa.select(cycles.c.window).where(_first_good(stream, but), cycles.c.opened <= until)
+        with self.engine.connect() as tx:
+            found = tx.execute(query.order_by(cycles.c.opened.desc(), cycles.c.id.desc()).limit(most)).scalars()
+            return [_window(text) for text in found][::-1]
+
+    def awaiting_labels(self, stream: str) -> list[Cycle]:
+        """The unfinished cycles that were checked and go on when the labels of their window are there."""
+        query = (
+            sa.select(steps.c.cycle, steps.c.name, steps.c.result)
+            .join(cycles, steps.c.cycle == cycles.c.id)
+            .where(cycles.c.stream == stream, cycles.c.closed.is_(None), steps.c.name.in_(("configuration", "validate", "label")))
+        )
+        done: dict[str, dict[str, str]] = {}
+        with self.engine.connect() as tx:
+            for cycle, name, result in tx.execute(query):
+                done.setdefault(cycle, {})[name] = result
+        waits = {
+            cycle
+            for cycle, found in done.items()
+            if found.get("validate") == "[]" and "label" not in found and labels_come_later(found["configuration"])
+        }
+        return [cycle for cycle in self.unfinished(stream) if cycle.id in waits] if waits else []
 
     def counts(self, stream: str) -> dict[str, int]:
         """Outcome → how many cycles of the stream ended so."""
@@ -305,27 +394,45 @@ class Ledger:
         with self.engine.connect() as tx:
             return [_step(row) for row in tx.execute(query).mappings()]
 
-    def results(self, stream: str, name: str, kind: type[T], since: float = 0.0) -> list[tuple[Cycle, T]]:
-        """The results of the step `name` over the cycles of a stream opened after `since` (Unix seconds), oldest first."""
+    def results(
+        self, stream: str, name: str, kind: type[T], since: float = 0.0, like: Sequence[str] = ()
+    ) -> list[tuple[Cycle, T]]:
+        """The results of the step `name` over the cycles of a stream opened after `since` (Unix seconds), oldest first.
+
+        With `like` only those whose JSON holds one of these texts: the database looks, and nothing else is read.
+        """
         query = (
             sa.select(cycles, steps.c.result.label("step_result"))
             .join(steps, steps.c.cycle == cycles.c.id)
             .where(cycles.c.stream == stream, steps.c.name == name, cycles.c.opened > since)
+            .where(sa.or_(*(steps.c.result.contains(text) for text in like)) if like else sa.true())
             .order_by(cycles.c.opened, cycles.c.id)
         )
         with self.engine.connect() as tx:
             return [(_cycle(row), decode(kind, row["step_result"])) for row in tx.execute(query).mappings()]
 
-    def record(self, cycle: Cycle, name: str, result: object, started: float) -> None:
+    def labelled(self, stream: str) -> dict[str, Labelled]:
+        """Cycle id → its window with the labels that came later, of every cycle that has found them."""
+        query = (
+            sa.select(steps.c.cycle, steps.c.result)
+            .join(cycles, steps.c.cycle == cycles.c.id)
+            .where(cycles.c.stream == stream, steps.c.name == "label")
+        )
+        with self.engine.connect() as tx:
+            return {cycle: decode(Labelled, result) for cycle, result in tx.execute(query)}
+
+    def record(self, cycle: Cycle, name: str, result: object, started: float, seconds: float | None = None) -> None:
         """Write a finished step; a Closing closes the cycle in the same transaction.
 
-        Raises FencedOut when another process holds the stream by now.
+        `seconds` is how long it took; by default it ends now. Raises FencedOut when another process holds the stream by now.
         """
-        now = time.time()
         with self._fenced(cycle.window.stream) as tx:
-            tx.execute(steps.insert().values(cycle=cycle.id, name=name, result=encode(result), started=started, finished=now))
+            # No step begins before the last one ended, though the clock say so.
+            began = _not_before(tx, cycle.id, started)
+            ended = began + seconds if seconds is not None else max(began, time.time())
+            tx.execute(steps.insert().values(cycle=cycle.id, name=name, result=encode(result), started=began, finished=ended))
             if isinstance(result, Closing):
-                self._close(tx, cycle.id, result, now)
+                self._close(tx, cycle.id, result, ended)
 
     def forget(
         self, stream: str, keep: int, lasting: Sequence[str], needed: Collection[str], most: int | None, dry_run: bool
@@ -361,7 +468,7 @@ class Ledger:
             self._settle(tx, cycle, closing)
 
     def _settle(self, tx: sa.Connection, cycle: str, closing: Closing) -> None:
-        now = time.time()
+        now = _not_before(tx, cycle, time.time())
         tx.execute(steps.insert().values(cycle=cycle, name="settle", result=encode(closing), started=now, finished=now))
         self._close(tx, cycle, closing, now)
 
@@ -498,10 +605,17 @@ class Steps:
         if done := self.ledger.step(self.cycle.id, name):
             return typing.cast(T, decode(_returned(step), done.result))
         self.on_step(name)
-        started = time.time()
+        started, clock = time.time(), time.monotonic()
         result = step(*args, **kwargs)
-        self.ledger.record(self.cycle, name, result, started)
+        self.ledger.record(self.cycle, name, result, started, time.monotonic() - clock)
         return result
+
+
+def _not_before(tx: sa.Connection, cycle: str, moment: float) -> float:
+    """`moment`, or the latest one that the cycle already knows."""
+    finished = sa.select(sa.func.max(steps.c.finished)).where(steps.c.cycle == cycle).scalar_subquery()
+    latest = tx.execute(sa.select(sa.func.coalesce(finished, cycles.c.opened)).where(cycles.c.id == cycle)).scalar_one()
+    return max(moment, float(latest))
 
 
 def encode(value: object) -> str:
@@ -527,9 +641,26 @@ def _returned(step: Callable[..., Any]) -> Any:
     return typing.get_type_hints(target)["return"]
 
 
-def _cycle(row: Any) -> Cycle:
+def _cycle(row: Any, fresh: bool = False) -> Cycle:
     fields = ("id", "attempt", "sequence", "opened", "closed", "outcome", "version", "reason")
-    return Cycle(window=Window(**json.loads(row["window"])), **{name: row[name] for name in fields})
+    return Cycle(window=_window(row["window"]), fresh=fresh, **{name: row[name] for name in fields})
+
+
+def _window(text: str) -> Window:
+    found = json.loads(text)
+    return Window(**found | {"parts": tuple(found.get("parts", ()))})
+
+
+def _first_good(stream: str, but: str) -> sa.ColumnElement[bool]:
+    """A cycle that ended well, the first one on its window that did."""
+    earlier = cycles.alias()
+    before = sa.exists().where(
+        earlier.c.stream == cycles.c.stream,
+        earlier.c.digest == cycles.c.digest,
+        earlier.c.attempt < cycles.c.attempt,
+        earlier.c.outcome.in_(GOOD),
+    )
+    return sa.and_(cycles.c.stream == stream, cycles.c.outcome.in_(GOOD), cycles.c.digest != but, ~before)
 
 
 def _step(row: Any) -> Step:
@@ -545,6 +676,7 @@ def _sqlite_settings(connection: Any, _: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def closed_as(cycles: Sequence[Cycle], *outcomes: Outcome) -> list[Cycle]:
-    """The cycles that ended in one of the outcomes."""
-    return [cycle for cycle in cycles if cycle.outcome in outcomes]
+def labels_come_later(configuration: str) -> bool:
+    """Whether a recorded configuration (JSON) has the labels of its window come later."""
+    stream = json.loads(configuration).get("stream", {})
+    return bool((stream.get("labels") or {}).get("folder"))

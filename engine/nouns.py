@@ -14,6 +14,9 @@ Kind = Literal["number", "boolean", "category"]
 Task = Literal["regression", "binary", "multiclass"]
 Cause = Literal["first", "drift", "degradation", "schedule", "volume", "event", "deferred", "none"]
 
+PAST = 64
+"""Past windows offered to a strategy, which takes the ones it wants."""
+
 
 class Outcome(StrEnum):
     """How a window's cycle ended. `WAITING` is the one that a person turns into another."""
@@ -40,7 +43,9 @@ class Schema:
 
     `watched` columns are no features: their drift is measured and may trigger, the model never sees them. `classes` are the
     labels of a classification as text, fixed for the stream's life, in the order in which the model answers; of two the second is
-    the positive one. A binary task without them has the targets 0 and 1, or false and true.
+    the positive one. A binary task without them has the targets 0 and 1, or false and true. `key` names the rows of windows whose
+    labels come later; without it every window brings its target. `sliced` are further columns, which only say which slice a row
+    belongs to.
     """
 
     columns: tuple[Column, ...]
@@ -49,11 +54,16 @@ class Schema:
     time: str | None = None
     watched: tuple[Column, ...] = ()
     classes: tuple[str, ...] = ()
+    key: str | None = None
+    sliced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One finished slice of fresh data. `digest` is the SHA-256 of its bytes; `start` and `end` are ISO 8601 event times."""
+    """One finished slice of fresh data. `digest` is the SHA-256 of its bytes; `start` and `end` are ISO 8601 event times.
+
+    `parts` are the digests of the small windows that it was joined from.
+    """
 
     stream: str
     id: str
@@ -62,14 +72,46 @@ class Window:
     rows: int
     start: str | None = None
     end: str | None = None
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Small:
+    """Windows that wait for more rows: their ids, how many rows they have together, how many are needed."""
+
+    windows: tuple[str, ...]
+    rows: int
+    needed: int
+
+    def __str__(self) -> str:
+        names = f"window {self.windows[0]}" if len(self.windows) == 1 else f"windows {self.windows[0]} to {self.windows[-1]}"
+        wait = "waits" if len(self.windows) == 1 else "wait"
+        return f"{names} {wait} for more rows: {self.rows:,} of {self.needed:,} (`stream.contract.min_rows`)"
 
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """One way in which a window breaks its contract, in words a data supplier understands."""
+    """One way in which a window breaks its contract, in words a data supplier understands.
+
+    count: how many rows it is about; 0 when it is about the window as a whole.
+    rows, values: the numbers (from 0) of the first 20 of them, and what they hold.
+    limit: only a limit is broken, which a person may accept; otherwise nothing could be trained on the window.
+    """
 
     column: str | None
     message: str
+    count: int = 0
+    rows: tuple[int, ...] = ()
+    values: tuple[str, ...] = ()
+    limit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """A person lets a window pass although it breaks limits of its contract."""
+
+    who: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +167,49 @@ class Champion:
 
 
 @dataclass(frozen=True, slots=True)
+class SliceScore:
+    """One model on a slice: the rows whose `column` has the `value`. `span` says from where to where, of a quarter.
+
+    `enough`: the slice has rows enough to be held against others; one that has not is shown and decides nothing.
+    """
+
+    column: str
+    value: str
+    rows: int
+    metrics: dict[str, float]
+    enough: bool = True
+    span: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
-    """One model on one set of rows."""
+    """One model on one set of rows, and on the slices of them that `stream.slice_by` names."""
 
     rows: int
     metrics: dict[str, float]
+    slices: tuple[SliceScore, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What the live version said about a whole window; `answers` is the file of it, in the rows' order of time."""
+
+    version: int
+    answers: str
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A window whose labels came later: a Window of its own whose file holds the rows that have one, joined with it.
+
+    With `breaches` it is the window as it landed. `when` its labels were found, in Unix seconds; `files` are the label files that
+    said something about it.
+    """
+
+    window: Window
+    when: float
+    breaches: tuple[Breach, ...] = ()
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +222,43 @@ class LiveScore:
 
 
 @dataclass(frozen=True, slots=True)
+class SliceGain:
+    """Champion and challenger on a slice, by the metric that judges.
+
+    `low` and `high` are the confidence bounds of `gain`, each wide enough that those of all slices hold together.
+    """
+
+    column: str
+    value: str
+    rows: int
+    challenger: float
+    champion: float
+    gain: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The bias of a model: how far apart the slices of a column are in a metric, from the `lowest` one to the `highest`.
+
+    `champion` is the same of the champion on the same rows.
+    """
+
+    column: str
+    name: str
+    value: float
+    champion: float | None
+    lowest: str
+    highest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Scorecard:
-    """Champion and challenger on the same rows. `gain` is relative (0.03 is 3% better), `low` its lower confidence bound."""
+    """Champion and challenger on the same rows. `gain` is relative (0.03 is 3% better), `low` its lower confidence bound.
+
+    `slices` are those with rows enough to be compared, `gaps` the challenger's.
+    """
 
     metric: str
     rows: int
@@ -152,6 +267,13 @@ class Scorecard:
     champion_version: int | None
     gain: float | None
     low: float | None
+    slices: tuple[SliceGain, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+
+    @property
+    def worst(self) -> SliceGain | None:
+        """The slice on which the challenger loses most, or gains least."""
+        return min(self.slices, key=lambda s: s.gain, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +317,9 @@ class Slices:
     min_stop_rows: int = 200
 
 
+PAST = 64  # windows from before the champion's last that are offered to a strategy; it takes the ones it wants
+
+
 @dataclass(frozen=True, slots=True)
 class JobSpec:
     """One fine-tune, whole: what a process needs that opens no ledger and asks no registry.
@@ -221,7 +346,8 @@ class JobSpec:
 class Training:
     """What a job did. Its folder holds `checkpoint.ckpt`, `model.onnx`, `golden.npz` and, written last, `result.json`.
 
-    `windows` are the ids of every window whose rows were drawn.
+    `windows` are the ids of every window whose rows were drawn. `left_out` are older windows that could not be read any more, by
+    digest, each with the reason.
     """
 
     folder: str
@@ -237,6 +363,7 @@ class Training:
     stop_loss: float | None
     exported: Literal["graph", "weights"]
     seconds: dict[str, float]
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Everything heavy is imported here and not above, while MLflow and numba load in 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import threading
@@ -13,12 +14,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.configuration import RECORDED
+from engine.configuration import recorded
 
 if TYPE_CHECKING:
     from engine.display import Display
     from engine.ledger import Ledger
     from engine.loop import Loop
+    from engine.nouns import Closing
+    from engine.registry import Registry
     from engine.releases import Releases
     from engine.retention import Place
     from engine.stream import Outside
@@ -36,9 +39,14 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
     _import_early()
     from engine import retention, wiring
     from engine.display import Display
+    from engine.gathering import Gathering
+    from engine.labels import folder_of
     from engine.locks import Locks
-    from engine.loop import Loop
+    from engine.loop import Loop, all_of_them
+    from engine.nouns import Outcome
+    from engine.registry import RegistryUnreachable
     from engine.stream import Stream
+    from engine.windows import Remembering
 
     parts = wiring.parts(config)
     kept = wiring.build(config["retention"], "retention")
@@ -47,38 +55,49 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
         jobs = wiring.build(config["platform"]["jobs"], "platform.jobs")
         jobs.warm()
         with running_servers(config, verb) as addresses:
+            source = wiring.source(config)
             world: list[Outside] = []
 
             def connect() -> None:
                 _let_go(*(outside.releases for outside in world))
-                world[:] = [wiring.outside(config, _releases(config, ledger, addresses()), jobs)]
+                world[:] = [wiring.outside(config, _releases(config, ledger, addresses()), jobs, source)]
                 world[0].deployment.restore(parts.name)
 
-            def tidy() -> None:
+            # Most windows are carried with the same configuration, and Hydra takes its time to build anything.
+            parts_of = functools.lru_cache(maxsize=2)(lambda recorded: wiring.parts(json.loads(recorded)))
+            place = place_of(config, ledger)
+
+            def tidy(closing: Closing) -> None:
+                registered = closing.version is not None and closing.outcome != Outcome.KEPT
                 try:
-                    retention.tidy(kept, place_of(config, ledger))
-                except OSError as error:  # the stream works on though its past stays too long
+                    retention.tidy(kept, place, world[0].registry if registered else None)
+                except (OSError, RegistryUnreachable) as error:  # the stream works on though its past stays too long
                     display.say(f"could not tidy up: {error}; `warmstart gc` tries again", "yellow")
 
             connect()
             if recovered := world[0].releases.recover():
                 display.say(f"finished what was begun before: {recovered.reason}")
+            if isinstance(source, Remembering):
+                source.remember(state_of(config) / "known" / f"{parts.name}.jsonl")
             loop = Loop(
                 stream=parts.name,
                 time_column=parts.schema.time,
-                source=wiring.build(config["stream"]["source"], "stream.source"),
+                source=source,
+                gathering=Gathering(parts.contract.min_rows, parts.schema, gathered(config, parts.name)),
                 ledger=ledger,
-                current={group: config[group] for group in RECORDED},
-                wire=lambda recorded, cycle: Stream(wiring.parts(recorded), world[0], cycle),
+                current=recorded(config),
+                wire=lambda held, cycle: Stream(parts_of(json.dumps(held)), world[0], cycle),
                 reconnect=connect,
                 retries=config["platform"]["retries"],
                 listener=display,
                 tidy=tidy,
+                ready=folder_of(parts.labels, parts.schema).ready if parts.labels else all_of_them,
             )
             try:
                 yield loop, display
             finally:
-                display.close()
+                with contextlib.suppress(OSError):  # the terminal may be gone
+                    display.close()
                 jobs.close()
                 _let_go(*(outside.releases for outside in world))
 
@@ -107,16 +126,22 @@ def releases_of(config: Configuration, verb: str) -> Iterator[Releases]:
 
 def _releases(config: Configuration, ledger: Ledger, addresses: list[str]) -> Releases:
     from engine.locks import Locks
-    from engine.registry import Registry
     from engine.releases import Releases
     from serving.endpoint import Endpoint
     from serving.release import Deployment
     from serving.repository import Repository
 
-    stream, platform = config["stream"]["name"], config["platform"]
+    stream = config["stream"]["name"]
     deployment = Deployment(Repository(Path(config["serving"]["repository"]).absolute()), tuple(map(Endpoint, addresses)))
-    registry = Registry(_absolute(platform["mlflow"]), stream, _artifacts(platform["artifacts"], stream))
-    return Releases(stream, ledger, Locks(ledger, state_of(config) / "locks"), registry, deployment)
+    return Releases(stream, ledger, Locks(ledger, state_of(config) / "locks"), registry_of(config), deployment)
+
+
+def registry_of(config: Configuration) -> Registry:
+    """The stream in MLflow; nothing is asked or imported until something is wanted of it."""
+    from engine.registry import Registry
+
+    stream, platform = config["stream"]["name"], config["platform"]
+    return Registry(_absolute(platform["mlflow"]), stream, _artifacts(platform["artifacts"], stream))
 
 
 def _artifacts(root: str | None, stream: str) -> str | None:
@@ -134,9 +159,10 @@ def _absolute(url: str) -> str:
 @contextlib.contextmanager
 def open_ledger(config: Configuration) -> Iterator[Ledger]:
     """The ledger of the platform."""
-    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.exc import DatabaseError, OperationalError
 
-    from engine.ledger import Ledger, LedgerUnreachable
+    from engine.disk import refusal
+    from engine.ledger import Ledger, LedgerError, LedgerUnreachable
 
     try:
         ledger = Ledger(_absolute(config["platform"]["ledger"]))
@@ -145,7 +171,16 @@ def open_ledger(config: Configuration) -> Iterator[Ledger]:
         finally:
             ledger.close()
     except OperationalError as error:
+        if refused := refusal(error, f"the ledger {config['platform']['ledger']}"):
+            raise refused from error
         raise LedgerUnreachable(f"the ledger's database does not answer: {str(error.orig).splitlines()[0]}") from error
+    except DatabaseError as error:
+        if getattr(error.orig, "sqlite_errorname", "") not in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+            raise
+        raise LedgerError(
+            f"{config['platform']['ledger']} cannot be read as a database ({error.orig}): put a copy of it back, "
+            "or point `platform.ledger` at a new one"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -196,6 +231,16 @@ def server_record(config: Configuration) -> dict[str, Any] | None:
 def state_of(config: Configuration) -> Path:
     """The folder of everything that a platform keeps in files."""
     return Path(config["platform"]["state"]).absolute()
+
+
+def gathered(config: Configuration, stream: str) -> Path:
+    """The folder of the windows that were joined from small ones."""
+    return state_of(config) / "gathered" / stream
+
+
+def copies_of(platform: Mapping[str, Any], stream: str) -> Path:
+    """The folder of a stream's windows that were fetched from elsewhere."""
+    return Path(platform["state"]).absolute() / "windows" / stream
 
 
 def _let_go(*releases: Releases) -> None:

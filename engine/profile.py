@@ -81,7 +81,7 @@ def build(frame: pl.DataFrame, schema: Schema, edges: F64 | None = None, seed: i
     """Profile a table over `edges` [d, E], or over the quantiles of its own rows when there are none yet.
 
     Features and watched columns; booleans count as 0 and 1; a regression target is one more numeric column, a class target one
-    more category. Null strings and "" are one value.
+    more category, unless labels come later. Null strings and "" are one value.
     """
     numbers, texts = _columns(schema)
     matrix = _matrix(frame, numbers)
@@ -99,7 +99,8 @@ def _columns(schema: Schema) -> tuple[tuple[str, ...], tuple[str, ...]]:
     columns = (*schema.columns, *schema.watched)
     numbers = [c.name for c in columns if c.kind != "category"]
     texts = [c.name for c in columns if c.kind == "category"]
-    (numbers if schema.task == "regression" else texts).append(schema.target)
+    if schema.key is None:
+        (numbers if schema.task == "regression" else texts).append(schema.target)
     return tuple(numbers), tuple(texts)
 
 

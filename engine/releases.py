@@ -7,12 +7,16 @@ row that was intended but not done does the rest. A rollback is a release of an 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from engine.ledger import Cycle, Ledger, ReleaseRow
 from engine.locks import Locks
 from engine.nouns import Closing, Outcome, Release
-from engine.registry import Registry
+from engine.registry import Registry, RegistryUnreachable
+from serving.config import ModelConfig
 from serving.errors import Refused
 from serving.release import Deployment
 
@@ -30,6 +34,11 @@ class Releases:
     locks: Locks
     registry: Registry
     deployment: Deployment
+
+    def stage(self, version: int, files: Mapping[str, Path], config: ModelConfig) -> None:
+        """Publish a version and load it under the staging name, which whoever approves another one in this moment clears away."""
+        with self.locks.release(self.stream):
+            self.deployment.stage(self.stream, version, files, config)
 
     def release(self, version: int, expects: int | None, cycle: str) -> Release:
         """Make a staged version live. `expects` is the champion that it was judged against; another one makes it stale."""
@@ -91,10 +100,7 @@ class Releases:
                 raise CannotRelease(f"version {target} was never released; these were: {versions}")
             kept = self.deployment.repository.versions(self.stream)
             if target not in kept:
-                raise CannotRelease(
-                    f"version {target} is not in the model repository any more (`retention.releases`); "
-                    f"these are: {', '.join(str(v) for v in self._released() if v in kept)}"
-                )
+                raise CannotRelease(self._not_kept(target, kept))
             hold = f"rolled back from version {live} to {target} by {who}; `warmstart resume` lets it go on"
             done = self._perform(self.ledger.intend(self.stream, target, live, "rollback", None, hold))
             if done.state == "failed":
@@ -140,6 +146,15 @@ class Releases:
             self.registry.promote(row.version, previous)
             self.ledger.finish(row, "done", Closing(Outcome.PROMOTED, why, row.version))
         return Release("released", row.version, row.expects, f"version {row.version} is live")
+
+    def _not_kept(self, version: int, kept: Collection[int]) -> str:
+        """Why a version cannot be put back, and which ones can."""
+        where = "the model repository (`retention.releases`)"
+        with contextlib.suppress(RegistryUnreachable):
+            if version not in self.registry.stored():
+                where += " nor in MLflow (`retention.checkpoints`)"
+        back = ", ".join(str(v) for v in self._released() if v in kept)
+        return f"version {version} cannot be put back: its files are no longer in {where}; these can be: {back}"
 
     def _of_cycle(self, cycle: str, version: int) -> ReleaseRow | None:
         rows = [r for r in self.ledger.releases(self.stream) if r.cycle == cycle and r.version == version]

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from engine.ledger import Cycle, Ledger
-from engine.nouns import Outcome
+from engine.nouns import Outcome, Small
 
+SMALL_FILE = "small.json"  # in the folder of what is joined from small windows: those that wait for more rows
 NOT_RUNNING = "Triton: no embedded server runs here"
 
 
-def stream_status(ledger: Ledger, stream: str, last: int = 5) -> dict[str, Any]:
+def stream_status(ledger: Ledger, stream: str, small: Small | None = None, last: int = 5) -> dict[str, Any]:
     """What is live, what happened last, what waits: plain values, ready for JSON. Times are Unix seconds."""
     releases = [r for r in ledger.releases(stream) if r.state == "done"]
-    cycles = ledger.cycles(stream, limit=max(last, 50))
+    unsettled = ledger.unsettled(stream)
     return {
         "stream": stream,
         "live": releases[-1].version if releases else None,
@@ -22,10 +27,27 @@ def stream_status(ledger: Ledger, stream: str, last: int = 5) -> dict[str, Any]:
         "held": ledger.held(stream),
         "events": [event.reason for event in ledger.announced(stream)],
         "counts": ledger.counts(stream),
-        "waiting": [c.version for c in cycles if c.outcome == Outcome.WAITING],
-        "unfinished": [c.window.id for c in cycles if c.closed is None],
-        "last": [_line(cycle) for cycle in cycles[-last:]],
+        "waiting": [c.version for c in unsettled if c.outcome == Outcome.WAITING],
+        "small": asdict(small) if small else None,
+        "unfinished": [c.window.id for c in unsettled if c.closed is None],
+        "unlabelled": [c.window.id for c in ledger.awaiting_labels(stream)],
+        "last": [_line(cycle) for cycle in ledger.cycles(stream, limit=last)],
     }
+
+
+def small(state: Path) -> dict[str, Small]:
+    """Stream → the small windows of it that wait for more rows."""
+    found = {path.parent.name: small_in(path.parent) for path in sorted((state / "gathered").glob(f"*/{SMALL_FILE}"))}
+    return {stream: waiting for stream, waiting in found.items() if waiting}
+
+
+def small_in(folder: Path) -> Small | None:
+    """The small windows that waited for more rows when the engine last looked."""
+    path = folder / SMALL_FILE
+    if not path.exists():
+        return None
+    found = json.loads(path.read_text())
+    return Small(tuple(found["windows"]), found["rows"], found["needed"])
 
 
 def _line(cycle: Cycle) -> dict[str, Any]:
@@ -39,6 +61,17 @@ def _line(cycle: Cycle) -> dict[str, Any]:
         "reason": cycle.reason,
         "seconds": seconds,
     }
+
+
+def labels_awaited(windows: Sequence[str]) -> str:
+    """Which windows wait for labels.
+
+    >>> labels_awaited(["day-2"]), labels_awaited([f"day-{n}" for n in range(2, 9)])
+    ('1 window waits for labels: day-2', '7 windows wait for labels: day-2, day-3, day-4, day-5, … day-8')
+    """
+    many = len(windows) > 1
+    shown = ", ".join(windows) if len(windows) <= 5 else f"{', '.join(windows[:4])}, … {windows[-1]}"
+    return f"{len(windows):,} window{'s' * many} wait{'s' * (not many)} for labels: {shown}"
 
 
 def print_status(streams: list[dict[str, Any]], server: dict[str, Any] | None) -> None:
@@ -62,6 +95,10 @@ def print_status(streams: list[dict[str, Any]], server: dict[str, Any] | None) -
             console.print(Text(f"  the next window retrains: {reason}", "bold cyan"))
         for version in found["waiting"]:
             console.print(Text(f"  version {version} waits: `warmstart approve` or `warmstart reject`", "bold magenta"))
+        if waiting := found["unlabelled"]:
+            console.print(Text(f"  {labels_awaited(waiting)}", "bold cyan"))
+        if found["small"]:
+            console.print(Text(f"  {Small(**found['small'])}", "cyan"))
         for line in found["last"]:
             console.print(
                 Text("  ") + outcome_line(line["window"], line["outcome"], line["version"], line["seconds"], line["reason"])

@@ -6,23 +6,32 @@ import contextlib
 import functools
 import itertools
 import json
+import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
-from engine import contract, drift, evaluate, profile
-from engine.contract import Contract
+from engine import drift, evaluate, profile, slices
+from engine.contracts import learning, quarantine
+from engine.contracts.contract import Contract
+from engine.contracts.learning import Lesson
 from engine.data import table
 from engine.drift import DriftLimits
 from engine.gate import Gate, Served, amount
+from engine.intact import WindowLost, lost
 from engine.jobs import Jobs
-from engine.ledger import Cycle, Ledger, closed_as
+from engine.labels import ROW, Labels, folder_of
+from engine.ledger import Cycle, Ledger
+from engine.metrics import DIFFERENCES, chosen
 from engine.nouns import (
+    PAST,
+    Acceptance,
     Breach,
     Champion,
     Closing,
@@ -30,27 +39,33 @@ from engine.nouns import (
     DriftReport,
     JobFailure,
     JobSpec,
+    Labelled,
     LiveScore,
     Outcome,
+    Predicted,
     Release,
     Schema,
+    Score,
     Scorecard,
     Slices,
     Training,
     Verdict,
     Window,
 )
+from engine.places import SourceError
 from engine.profile import Profile
 from engine.registry import Registry
 from engine.releases import CannotRelease, Releases
-from engine.triggers import Evidence, Trigger
+from engine.slices import Cut, SliceBy
+from engine.triggers import Evidence, Trigger, ask
 from engine.windows import digest_of
 from serving.config import ModelConfig, Tensor
 from serving.errors import Refused, Unreachable
 from serving.release import Deployment
 
-PAST = 64  # windows offered to a strategy; it takes the ones it wants
 PROFILE = "profile.npz"
+DELIVER = "deliver it again, or put the file back and `warmstart retry` it"
+SLICES_TOLD = 100  # at most, as metrics of a run in MLflow; the ledger has them all
 
 
 @dataclass(frozen=True)
@@ -64,6 +79,7 @@ class Parts:
     trigger: Trigger
     gate: Gate
     slices: Slices
+    slice_by: tuple[SliceBy, ...]
     model: Mapping[str, Any]
     strategy: Mapping[str, Any]
     trainer: Mapping[str, Any]
@@ -71,11 +87,15 @@ class Parts:
     catch_up: Literal["latest", "each"]
     require_approval: bool
     max_batch_size: int
+    labels: Labels | None = None
 
 
 @dataclass(frozen=True)
 class Outside:
-    """The world that a stream works in: its ledger, registry, jobs and servers, and a folder for files named by digest."""
+    """The world that a stream works in: its ledger, registry, jobs and servers, and a folder for files named by digest.
+
+    `fetch` sees to it that a window's file is on this machine.
+    """
 
     ledger: Ledger
     registry: Registry
@@ -83,6 +103,7 @@ class Outside:
     jobs: Jobs
     deployment: Deployment
     state: Path
+    fetch: Callable[[Window], None]
 
 
 class Stream:
@@ -94,6 +115,7 @@ class Stream:
         self.cycle = cycle
         self.gate = parts.gate
         self.require_approval = parts.require_approval
+        self.labels_come_later = parts.labels is not None
 
     # what is there
 
@@ -101,21 +123,46 @@ class Stream:
         """The version that the registry names."""
         return self.outside.registry.champion()
 
-    def validate(self, window: Window) -> tuple[Breach, ...]:
-        """What is wrong with the window."""
-        return self.parts.contract.check(window, self.parts.schema)
+    def validate(self, window: Window, champion: Champion | None, latest: bool) -> tuple[Breach, ...]:
+        """What is wrong with the window. Of a backlog only the latest one has to be fresh."""
+        self._here((window,))
+        if why := lost(window):
+            return (Breach(None, f"{why}: {DELIVER}"),)
+        known = _profile(Path(champion.folder) / PROFILE).categories if champion else {}
+        return self.parts.contract.check(window, self.parts.schema, self._lessons, known, self._found() if latest else None)
+
+    def _found(self) -> datetime:
+        """When the window was first worked on: a retry later does not make it staler."""
+        first = self.outside.ledger.cycle(f"{self.cycle.id.rpartition(':')[0]}:1") or self.cycle
+        return datetime.fromtimestamp(first.opened, UTC)
+
+    def accepted(self, breaches: tuple[Breach, ...]) -> bool:
+        """Whether a person lets the window pass all the same, which only limits can be."""
+        return all(breach.limit for breach in breaches) and self.outside.ledger.step(self.cycle.id, "accept") is not None
+
+    def learns(self) -> bool:
+        """Whether good windows still teach the contract its limits."""
+        return len(self._lessons) < self.parts.contract.learn
+
+    def learn(self, window: Window) -> Lesson:
+        """What this good window teaches."""
+        return learning.study(window, _landed(window, self.parts.schema), self.parts.schema)
+
+    @functools.cached_property
+    def _lessons(self) -> tuple[Lesson, ...]:
+        return learning.remembered(self.outside.ledger, self.parts.name, self.parts.contract.learn)
 
     def compare(self, window: Window, champion: Champion) -> DriftReport:
         """The window's Profile against what the champion was trained on."""
         reference = _profile(Path(champion.folder) / PROFILE)
-        current = profile.build(_frame(window, self.parts.schema), self.parts.schema, reference.edges)
+        current = profile.build(_landed(window, self.parts.schema), self.parts.schema, reference.edges)
         return drift.compare(reference, current, self.parts.drift, window.id, champion.version)
 
-    def score(self, window: Window, champion: Champion) -> LiveScore:
+    def predict(self, window: Window) -> Predicted:
         """Ask the live endpoint about the whole window before anybody trains on it."""
-        frame = _frame(window, self.parts.schema)
+        arrays = table.inputs(_landed(window, self.parts.schema), self.parts.schema)
         try:
-            answer = self.outside.deployment.endpoints[0].infer(self.parts.name, table.inputs(frame, self.parts.schema))
+            answer = self.outside.deployment.endpoints[0].infer(self.parts.name, arrays)
         except Refused as error:  # the live version does not answer: an outage, whatever the server calls it
             raise Unreachable(str(error)) from error
         said = evaluate.answers(answer.outputs[self.parts.schema.target])
@@ -124,32 +171,54 @@ class Stream:
         with part.open("wb") as file:
             np.save(file, said)
         part.replace(path)
-        truth = table.target(frame, self.parts.schema).reshape(-1)
-        return LiveScore(answer.version, evaluate.score(truth, said, self.parts.schema.task), str(path))
+        return Predicted(answer.version, str(path))
+
+    def label(self, window: Window) -> Labelled:
+        """The rows whose labels came later, as a Window of their own. Raises LabelsPending until there are enough."""
+        assert self.parts.labels is not None
+        waited = time.time() - self.cycle.opened
+        there = folder_of(self.parts.labels, self.parts.schema)
+        return there.label(window, self.parts.contract, waited, self._file("labelled", ""))
+
+    def score(self, window: Window, said: Predicted, asked: Champion) -> LiveScore:
+        """What the live version said, against the truth."""
+        schema, answers = self.parts.schema, np.load(said.answers)
+        if self.labels_come_later:
+            answers = answers[table.read(window, schema, [ROW])[ROW].to_numpy()]
+        frame = _frame(window, schema)
+        truth, cuts = table.target(frame, schema).reshape(-1), self._cuts(frame, asked)
+        return LiveScore(said.version, evaluate.score(truth, answers, schema.task, cuts), said.answers)
 
     # whether to retrain
 
-    def begin(self) -> Decision:
-        """The first window trains the first champion, whatever else was asked for until now."""
-        self.outside.ledger.use(self.cycle)
-        return Decision(True, "first", "there is no champion yet")
+    def decide(
+        self, window: Window, champion: Champion | None, report: DriftReport | None, live: LiveScore | None, latest: bool
+    ) -> Decision:
+        """An event retrains; else ask the trigger. Of a backlog only the latest window retrains, and for all of them.
 
-    def decide(self, window: Window, champion: Champion, report: DriftReport, live: LiveScore, latest: bool) -> Decision:
-        """An event retrains; else ask the trigger. Of a backlog only the latest window retrains, and for all of them."""
+        The first window trains the first champion, whatever else was asked for until then. What a trigger looks at must be about
+        the champion: a window that was answered by another, before its labels came, says nothing against this one.
+        """
+        if champion is None:
+            self.outside.ledger.use(self.cycle)
+            return Decision(True, "first", "there is no champion yet")
         if held := self.outside.ledger.held(self.parts.name):
             return Decision(False, "none", f"the stream is held ({held})")
         if (latest or self.parts.catch_up == "each") and (events := self.outside.ledger.use(self.cycle)):
             return Decision(True, "event", "; ".join(f"{event.reason} (said by {event.who})" for event in events))
-        fresh = self._fresh(window, champion)
+        if report is None or live is None or (self.labels_come_later and {report.version, live.version} != {champion.version}):
+            said = f"version {live.version} answered this window" if live else "no version answered this window"
+            return Decision(False, "none", f"{said}; version {champion.version}, live by now, is judged by those that it answers")
         trained = self.outside.ledger.cycle(champion.cycle_id)
         since = trained.window.end if trained else None
-        rows = sum(w.rows for w in fresh)
-        decision = self.parts.trigger.decide(Evidence(report, live, champion.baseline, rows, since, window.end))
+        evidence = Evidence(report, live, champion.baseline, self._fresh_rows(window, champion, trained), since, window.end)
+        decision = ask(self.parts.trigger, evidence)
         if decision.retrain and not latest and self.parts.catch_up == "latest":
             return Decision(False, decision.cause, f"{decision.reason}; left to the latest window of the backlog", deferred=True)
-        if not decision.retrain and trained:
+        if not decision.retrain and trained and (latest or self.parts.catch_up == "each"):
             asked = None
-            for cycle, earlier in self.outside.ledger.results(self.parts.name, "decide", Decision, since=trained.opened):
+            asking = ('"retrain": true', '"deferred": true')
+            for cycle, earlier in self.outside.ledger.results(self.parts.name, "decide", Decision, trained.opened, asking):
                 if earlier.retrain:  # what was asked for until then was tried
                     asked = None
                 elif earlier.deferred and asked is None:
@@ -162,6 +231,8 @@ class Stream:
 
     def train(self, window: Window, champion: Champion | None) -> Training | JobFailure:
         """Fine-tune on every window since the champion's last, in a job of its own."""
+        if why := lost(window):
+            raise WindowLost(window, why)
         return self.outside.jobs.fit(self._spec(window, champion))
 
     def _spec(self, window: Window, champion: Champion | None) -> JobSpec:
@@ -169,9 +240,9 @@ class Stream:
         return JobSpec(
             cycle_id=self.cycle.id,
             folder=str(self._file("jobs", self.cycle.id.replace(":", "."))),
-            schema=self.parts.schema,
-            fresh=fresh,
-            past=past[-PAST:],
+            schema=replace(self.parts.schema, sliced=()),  # a job judges nothing
+            fresh=self._here(fresh),
+            past=self._here(past),
             parent=champion.folder if champion else None,
             model=dict(self.parts.model),
             strategy=dict(self.parts.strategy),
@@ -183,22 +254,31 @@ class Stream:
     def judge(self, window: Window, challenger: Training, rival: Champion | None, champion: Champion | None) -> Scorecard:
         """Challenger and champion on the latest rows, which nobody fitted or stopped on; both as the graphs Triton serves."""
         schema, gate = self.parts.schema, self.parts.gate
-        fresh = table.read(self._fresh(window, champion), schema)
-        _, _, last = table.slices(fresh.height, self.parts.slices)
-        rows = fresh[last.start : last.stop]
+        fresh = self._here(self._fresh(window, champion))
+        rows = table.read([w for w in fresh if w.digest not in challenger.left_out], schema)
+        _, _, last = table.slices(rows.height, self.parts.slices)
+        rows = rows[last.start : last.stop]
         arrays, truth = table.inputs(rows, schema), table.target(rows, schema).reshape(-1)
         mine = evaluate.predict(Path(challenger.folder) / "model.onnx", arrays, schema.target)
         theirs = evaluate.predict(Path(rival.folder) / "model.onnx", arrays, schema.target) if rival else None
         version = rival.version if rival else None
-        metric = evaluate.chosen(gate.metric, schema.task)
-        return evaluate.compare(metric, truth, mine, theirs, version, gate.confidence, seed=self.parts.seed, task=schema.task)
+        metric, cuts = chosen(gate.metric, schema.task), self._cuts(rows, rival or champion)
+        return evaluate.compare(
+            metric, truth, mine, theirs, version, gate.confidence, seed=self.parts.seed, task=schema.task, cuts=cuts
+        )
+
+    def _cuts(self, rows: pl.DataFrame, champion: Champion | None) -> tuple[Cut, ...]:
+        if not self.parts.slice_by:
+            return ()
+        return slices.cut(rows, self.parts.slice_by, _profile(Path(champion.folder) / PROFILE) if champion else None)
 
     def register(self, window: Window, challenger: Training, champion: Champion | None, card: Scorecard, quality: Verdict) -> int:
         """Register the challenger in MLflow as a candidate, with the Profile of what it was trained on."""
         spec = self._spec(window, champion)
         path = Path(challenger.folder) / PROFILE
         if not path.exists():
-            trained = [w for w in (*spec.past, *spec.fresh) if w.id in challenger.windows]
+            read = [w for w in (*spec.past, *spec.fresh) if w.digest not in challenger.left_out]
+            trained = [w for w in read if w.id in challenger.windows]
             profile.build(table.read(trained, self.parts.schema), self.parts.schema).save(path)
         digest = digest_of(path)
         parent = champion.version if champion else None
@@ -209,10 +289,10 @@ class Stream:
         deployment, name = self.outside.deployment, self.parts.name
         files = {file: Path(challenger.folder) / file for file in ("model.onnx", "golden.npz")}
         try:
-            deployment.stage(name, version, files, self._model_config())
+            self.outside.releases.stage(version, files, self._model_config())
+            found = deployment.verify(name, version)
         except Refused as error:
             return Served(float("inf"), 0, 0, None, str(error))
-        found = deployment.verify(name, version)
         latency = deployment.latency(name, version)
         return Served(found.max_rel, found.not_finite, found.mismatched, latency.ratio)
 
@@ -231,10 +311,18 @@ class Stream:
 
     def quarantine(self, window: Window, breaches: tuple[Breach, ...]) -> Closing:
         """Keep the window and the reasons aside."""
-        report = contract.quarantine(window, breaches, self._file("quarantine", ""))
+        report = quarantine.keep(window, breaches, self._file("quarantine", ""))
         words = "; ".join(f"{b.column}: {b.message}" if b.column else b.message for b in breaches[:5])
         more = f"; and {len(breaches) - 5} more" if len(breaches) > 5 else ""
         return self._close(Closing(Outcome.QUARANTINED, f"{words}{more} (report: {report})"))
+
+    def lose(self, found: WindowLost) -> Closing:
+        """A window is not what landed any more. This one is quarantined; one before it spoils the challenger, not this window."""
+        if step := self.outside.ledger.step(self.cycle.id, "register"):
+            self.outside.releases.discard(int(step.result), f"rejected: {found}")
+        if found.window.digest == self.cycle.window.digest:
+            return self.quarantine(found.window, (Breach(None, f"{found.why}: {DELIVER}"),))
+        return self._close(Closing(Outcome.REJECTED, f"{found}; the next training leaves it out"))
 
     def keep(self, champion: Champion | None, decision: Decision) -> Closing:
         """The champion stays."""
@@ -268,34 +356,64 @@ class Stream:
 
     def _supersede(self, version: int) -> None:
         """Whoever waited for a person has this newer version before it."""
-        for cycle in closed_as(self.outside.ledger.cycles(self.parts.name), Outcome.WAITING):
-            if cycle.id != self.cycle.id:
+        for cycle in self.outside.ledger.unsettled(self.parts.name):
+            if cycle.outcome == Outcome.WAITING and cycle.id != self.cycle.id:
                 # Approved or rejected in this moment: then it waits no longer.
                 with contextlib.suppress(CannotRelease):
                     self.outside.releases.turn_away(cycle, f"superseded by version {version}")
 
     def _close(self, closing: Closing) -> Closing:
-        metrics, tags = _story(self.outside.ledger, self.cycle)
+        judged_by = chosen(self.parts.gate.metric, self.parts.schema.task)
+        metrics, tags = _story(self.outside.ledger, self.cycle, judged_by)
         tags |= {"outcome": closing.outcome.value, "reason": closing.reason, "window": self.cycle.window.id}
         if closing.version is not None:
             tags["version"] = str(closing.version)
-        self.outside.registry.log_cycle(self.cycle.id, self.cycle.window.id, metrics, tags)
+        self.outside.registry.log_cycle(self.cycle.id, self.cycle.window.id, metrics, tags, self.cycle.fresh)
         return closing
 
     # windows
 
     def _windows(self, window: Window, champion: Champion | None) -> tuple[tuple[Window, ...], tuple[Window, ...]]:
         """Past and fresh: up to the champion's last trained window, and every good one since, this one last."""
+        ledger, name, digest = self.outside.ledger, self.parts.name, self.cycle.window.digest
+        if self.labels_come_later:
+            return self._labelled(window, champion)
+        trained = ledger.cycle(champion.cycle_id) if champion else None
+        begun = trained.opened if trained else 0.0
+        past = ledger.past(name, begun, PAST, digest) if trained else []
+        return tuple(past), (*ledger.fresh(name, begun, digest), window)
+
+    def _labelled(self, window: Window, champion: Champion | None) -> tuple[tuple[Window, ...], tuple[Window, ...]]:
+        """The same where labels come later: a window is there for training from the moment in which its labels are."""
         known: dict[str, Window] = {}
         split = 0
-        for cycle in self.outside.ledger.cycles(self.parts.name):
+        labelled = self.outside.ledger.labelled(self.parts.name)
+        cycles = self.outside.ledger.cycles(self.parts.name)
+        cycles.sort(key=lambda cycle: labelled[cycle.id].when if cycle.id in labelled else cycle.opened)
+        for cycle in cycles:
             good = cycle.closed is not None and cycle.outcome in set(Outcome) - {Outcome.QUARANTINED}
-            if good and cycle.window.digest != window.digest:
-                known.setdefault(cycle.window.digest, cycle.window)
+            if good and cycle.window.digest != self.cycle.window.digest:
+                whole = labelled[cycle.id].window if cycle.id in labelled else cycle.window
+                if whole is cycle.window or Path(whole.uri).exists():  # else its labelled file was too old to be kept
+                    known[cycle.window.digest] = whole
             if champion and cycle.id == champion.cycle_id:
                 split = len(known)
         windows = tuple(known.values())
-        return windows[:split], (*windows[split:], window)
+        return windows[max(0, split - PAST) : split], (*windows[split:], window)
+
+    def _fresh_rows(self, window: Window, champion: Champion, trained: Cycle | None) -> int:
+        """How many rows came since the champion's last trained window."""
+        if self.labels_come_later:
+            return sum(each.rows for each in self._fresh(window, champion))
+        begun = trained.opened if trained else 0.0
+        return self.outside.ledger.fresh_rows(self.parts.name, begun, self.cycle.window.digest) + window.rows
+
+    def _here(self, windows: tuple[Window, ...]) -> tuple[Window, ...]:
+        """The windows, with their files on this machine; who reads one that is gone everywhere says so."""
+        for window in windows:
+            with contextlib.suppress(SourceError):
+                self.outside.fetch(window)
+        return windows
 
     def _fresh(self, window: Window, champion: Champion | None) -> tuple[Window, ...]:
         return self._windows(window, champion)[1]
@@ -312,12 +430,20 @@ def _frame(window: Window, schema: Schema) -> pl.DataFrame:
 
 
 @functools.lru_cache(maxsize=2)
+def _landed(window: Window, schema: Schema) -> pl.DataFrame:
+    """The window without its target, where that comes later."""
+    if schema.key is None:
+        return _frame(window, schema)
+    return table.read(window, schema, [*(column.name for column in (*schema.columns, *schema.watched)), *schema.sliced])
+
+
+@functools.lru_cache(maxsize=2)
 def _profile(path: Path) -> Profile:
     return Profile.load(path)
 
 
-def _story(ledger: Ledger, cycle: Cycle) -> tuple[dict[str, float], dict[str, str]]:
-    """What the steps of a cycle found, as MLflow metrics and tags."""
+def _story(ledger: Ledger, cycle: Cycle, metric: str) -> tuple[dict[str, float], dict[str, str]]:
+    """What the steps of a cycle found, as MLflow metrics and tags; of the slices the `metric` that judges."""
     from engine.ledger import decode
 
     found = {step.name: step for step in ledger.steps(cycle.id)}
@@ -331,7 +457,9 @@ def _story(ledger: Ledger, cycle: Cycle) -> tuple[dict[str, float], dict[str, st
     read(
         "score",
         LiveScore,
-        lambda s: metrics.update({f"live/{k}": v for k, v in s.score.metrics.items()} | {"live/version": s.version}),
+        lambda s: metrics.update(
+            {f"live/{k}": v for k, v in s.score.metrics.items()} | {"live/version": s.version} | _live_slices(s.score, metric)
+        ),
     )
     read(
         "drift",
@@ -340,6 +468,7 @@ def _story(ledger: Ledger, cycle: Cycle) -> tuple[dict[str, float], dict[str, st
             {f"drift/{c.column.replace('/', '_')}": c.effect for c in r.columns} | {"drift/columns": len(r.drifted)}
         ),
     )
+    read("accept", Acceptance, lambda a: tags.update({"accepted": f"by {a.who}: {a.reason}"}))
     read("decide", Decision, lambda d: tags.update({"cause": d.cause, "decision": d.reason}))
     for turn in itertools.takewhile(lambda t: f"judge.{t}" in found, itertools.count(1)):
         read(f"judge.{turn}", Scorecard, lambda card: metrics.update(_card(card)))
@@ -351,4 +480,18 @@ def _card(card: Scorecard) -> dict[str, float]:
     metrics = {f"challenger/{k}": v for k, v in card.challenger.metrics.items()}
     if card.champion and card.gain is not None and card.low is not None:
         metrics |= {f"champion/{k}": v for k, v in card.champion.metrics.items()} | {"gain": card.gain, "gain_low": card.low}
-    return metrics
+    if card.worst:
+        metrics |= {"worst_slice": card.worst.gain, "worst_slice_high": card.worst.high}
+    shown = [gap for gap in card.gaps if gap.name in (card.metric, *DIFFERENCES.values())]
+    return metrics | {f"gap/{gap.name} over {_plain(gap.column)}": gap.value for gap in shown[:SLICES_TOLD]}
+
+
+def _live_slices(score: Score, metric: str) -> dict[str, float]:
+    """The largest slices, as `slice/COLUMN: VALUE/METRIC`."""
+    largest = sorted(score.slices, key=lambda s: -s.rows)[:SLICES_TOLD]
+    return {f"slice/{_plain(s.column)}: {_plain(s.value)}/{metric}": s.metrics[metric] for s in largest}
+
+
+def _plain(text: str) -> str:
+    """Text as one part of an MLflow metric's name, which has slashes between its parts."""
+    return text.replace("/", "_").strip()[:80] or "_"

@@ -21,7 +21,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,8 @@ from pydantic import TypeAdapter
 from engine import export
 from engine.data import golden, table
 from engine.data.batches import Batches, InOrder, tensors
-from engine.models import Learner
-from engine.nouns import JobSpec, Training
+from engine.intact import WindowLost
+from engine.nouns import JobSpec, Training, Window
 from engine.strategies import Floats, Integers, Strategy
 from engine.strategies.moments import Moments
 
@@ -57,10 +57,12 @@ class TrainingDiverged(RuntimeError):
 class Rows:
     """The rows of a job, past ones first, then the fresh ones to fit on; those held out stay apart.
 
-    `windows` are the ids of the windows read, oldest first; `ages` are those of the fitted rows, as in `Strategy.draw`.
+    `windows` are the ids of the windows read, oldest first, and `left_out` those that are lost (digest → why); `ages` are those
+    of the fitted rows, as in `Strategy.draw`.
     """
 
     windows: tuple[str, ...]
+    left_out: dict[str, str]
     fitted: pl.DataFrame
     ages: Floats
     fresh: int
@@ -99,9 +101,11 @@ def _run(spec: JobSpec, folder: Path) -> Training:
     with _clock(seconds, "build"):
         module = _build(spec)
         parent = _checkpoint(Path(spec.parent)) if spec.parent and strategy.warm else None
-        last = _last(folder)
-        if last or parent:
-            _load(module, last or parent)
+        last = None if rows.left_out else _last(folder)  # other rows than it was written with, perhaps
+        if last:
+            _load(module, last)
+        elif parent:
+            _inherit(module, parent, spec)
     with _clock(seconds, "adapt"):
         if not last:
             module.adapt(inputs, target, rows.fresh)
@@ -133,26 +137,35 @@ def _run(spec: JobSpec, folder: Path) -> Training:
         stop_loss=watch.best_loss,
         exported=exported,
         seconds={name: round(value, 4) for name, value in seconds.items()},
+        left_out=rows.left_out,
     )
 
 
 def _rows(spec: JobSpec, strategy: Strategy) -> Rows:
-    fresh = table.read(spec.fresh, spec.schema)
+    left_out: dict[str, str] = {}
+
+    def readable(windows: Sequence[Window]) -> Iterator[tuple[Window, pl.DataFrame]]:
+        for window in windows:
+            try:
+                yield window, table.read(window, spec.schema)
+            except WindowLost as lost:
+                if window == spec.fresh[-1]:
+                    raise
+                left_out[window.digest] = f"{window.id}: {lost.why}"
+
+    past = list(readable(spec.past[-strategy.windows :] if strategy.windows else ()))
+    recent = list(readable(spec.fresh))
+    fresh = table.in_order([frame for _, frame in recent], spec.schema)
     fit, stop, judge = table.slices(fresh.height, spec.slices)
-    listed = sum(window.rows for window in spec.fresh)
-    if listed != fresh.height:
-        raise ValueError(
-            f"{_names(spec)}: {listed} rows were listed, {fresh.height} are there; a window must not change once it landed"
-        )
     if not len(fit):
         raise ValueError(f"{_names(spec)}: no rows to fit on")
-    past = spec.past[-strategy.windows :] if strategy.windows else ()
-    frames = [table.read(window, spec.schema) for window in past]
-    counts = [*(frame.height for frame in frames), *(window.rows for window in spec.fresh)]
+    frames = [frame for _, frame in past]
+    counts = [frame.height for _, frame in (*past, *recent)]
     ages = [len(counts) - number - np.arange(1, count + 1) / count for number, count in enumerate(counts)]
     fitted = pl.concat([*frames, fresh[: fit.stop]], how="vertical_relaxed")
     return Rows(
-        windows=tuple(window.id for window in (*past, *spec.fresh)),
+        windows=tuple(window.id for window, _ in (*past, *recent)),
+        left_out=left_out,
         fitted=fitted,
         ages=np.concatenate(ages)[: fitted.height],
         fresh=len(fit),
@@ -168,8 +181,14 @@ def _names(spec: JobSpec) -> str:
 def _build(spec: JobSpec) -> Any:
     # Hydra would turn the schema into a configuration of its own if it were passed through it.
     module = instantiate({**spec.model, "_partial_": True})(schema=spec.schema)
-    if not isinstance(module, lightning.LightningModule) or not isinstance(module, Learner):
-        raise ValueError(f"model {spec.model['_target_']} is no LightningModule with the members of engine.models.Learner")
+    name = spec.model["_target_"]
+    if not isinstance(module, lightning.LightningModule):
+        raise ValueError(f"model: {name} is no pytorch_lightning.LightningModule")
+    given = ("forward", "training_step", "validation_step", "configure_optimizers")  # Lightning's own do nothing
+    lacking = [each for each in given if getattr(type(module), each) is getattr(lightning.LightningModule, each)]
+    lacking += [each for each in ("vocabularies", "adapt") if not hasattr(module, each)]
+    if lacking:
+        raise ValueError(f"model: {name} has no {', '.join(lacking)}; engine.models.Learner says what each is")
     return module
 
 
@@ -186,6 +205,17 @@ def _last(folder: Path) -> dict[str, Any] | None:
 def _load(module: Any, checkpoint: Any) -> None:
     module.on_load_checkpoint(checkpoint)
     module.load_state_dict(checkpoint["state_dict"])
+
+
+def _inherit(module: Any, parent: dict[str, Any], spec: JobSpec) -> None:
+    """Start from the champion's weights."""
+    try:
+        _load(module, parent)
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(
+            f"model: {spec.model['_target_']} cannot start from the champion's weights, which look like another model's "
+            f"({' '.join(str(error).split())[:200]}); train it from nothing once, with `strategy=cold`"
+        ) from error
 
 
 def _fit(

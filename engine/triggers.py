@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, get_args, runtime_checkable
 
-from engine.evaluate import NAMES, named
+from engine.configuration import ConfigurationError, unknown
+from engine.metrics import NAMES, named
 from engine.nouns import Cause, Decision, DriftReport, LiveScore
 
 
@@ -27,12 +28,24 @@ class Evidence:
     now: str | None
 
 
+@runtime_checkable
 class Trigger(Protocol):
     """One method; Hydra builds the implementation by `_target_`."""
 
     def decide(self, evidence: Evidence) -> Decision:
         """Retrain or keep, and why."""
         ...
+
+
+def ask(trigger: Trigger, evidence: Evidence) -> Decision:
+    """What a trigger, whoever wrote it, decides. Raises ConfigurationError when that is no Decision, or one of no known cause."""
+    decision = trigger.decide(evidence)
+    name = type(trigger).__name__
+    if not isinstance(decision, Decision):
+        raise ConfigurationError(f"trigger: {name}.decide returned {decision!r}; it must return an engine.nouns.Decision")
+    if decision.cause not in get_args(Cause):
+        raise ConfigurationError(f"trigger: {unknown('cause', decision.cause, get_args(Cause))} (returned by {name}.decide)")
+    return decision
 
 
 @dataclass(frozen=True)
@@ -87,7 +100,11 @@ class Schedule:
         """Measure the champion's age in event time."""
         if evidence.since is None or evidence.now is None:
             return _keep("the stream has no time column, so no schedule")
-        age = (datetime.fromisoformat(evidence.now) - datetime.fromisoformat(evidence.since)).total_seconds() / 86_400
+        try:
+            passed = datetime.fromisoformat(evidence.now) - datetime.fromisoformat(evidence.since)
+        except (TypeError, ValueError):  # numbers, or one with a time zone and one without
+            return _keep(f"no schedule can be kept between the times {evidence.since} and {evidence.now}")
+        age = max(0.0, passed.total_seconds() / 86_400)  # a window that came late is older than the champion's data
         if age >= self.days:
             return Decision(True, "schedule", f"the champion's data is {age:.1f} days old, {self.days:g} allowed")
         return _keep(f"the champion's data is {age:.1f} of {self.days:g} days old")

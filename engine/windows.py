@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engine.known import Known, Memory
 from engine.nouns import Window
+from engine.places import SUCCESS, Disk, Entry, Landed, Place, SourceError, in_progress, is_url
 
 
-class SourceError(Exception):
-    """The place where windows should land cannot be read; the message says what to do."""
+@runtime_checkable
+class Remembering(Protocol):
+    """A Source that reads a window's bytes to know it, and can keep what it learnt for the next process."""
+
+    def remember(self, memory: Path) -> None:
+        """Keep what is learnt in the file `memory`; it may be removed at any time."""
+        ...
 
 
+@runtime_checkable
 class Source(Protocol):
     """Lists finished windows in their natural order. A window must never change once it was listed."""
 
@@ -34,69 +43,116 @@ class ParquetFolder:
     be read (Parquet writes it last). One that still cannot be read `settle` seconds after its last change is listed with zero
     rows, for the contract to quarantine. A partition is all the files in it, and may lie in another: it is finished
     when it holds a file `_SUCCESS`, or when nothing in it changed for `settle` seconds.
+
+    `folder` may lie elsewhere: a URL that fsspec knows, such as s3://bucket/flights, opened with `storage_options`. The rules are
+    the same, and each window is fetched once into `copies`; without it, into the state. Where a store does not tell when a file
+    was changed, the time since it was first seen counts.
     """
 
-    def __init__(self, folder: str, pattern: str = "*.parquet", settle: float = 60.0):
-        self.folder = Path(folder).expanduser()
+    def __init__(
+        self,
+        folder: str,
+        pattern: str = "*.parquet",
+        settle: float = 60.0,
+        storage_options: Mapping[str, Any] | None = None,
+        copies: str = ".warmstart/windows",
+    ):
         self.pattern = pattern
         self.settle = settle
-        self._known: dict[tuple[str, int, int], Window] = {}
+        self.place: Place = Disk(folder)
+        if is_url(folder):
+            from engine.remote import Remote  # only who reads from elsewhere pays for fsspec
+
+            self.place = Remote(folder, storage_options or {}, Path(copies).absolute())
+        self._known: dict[str, Known] = {}
+        self._memory: Memory | None = None
+        self._watched: dict[Landed, float] = {}  # since when, by the monotonic clock
+        self._unreadable: set[Landed] = set()
+
+    def remember(self, memory: Path) -> None:
+        """Keep what is read of every file in `memory`, so that the next process need not read it again."""
+        self._memory = Memory(memory)
 
     def list(self, stream: str, time_column: str | None) -> list[Window]:
-        """Every finished window, oldest first. Raises SourceError when the folder cannot be read."""
-        try:
-            paths = [*self._files(self.folder), *self._partitions(self.folder)]
-        except OSError as error:
-            raise SourceError(f"the window folder {self.folder} cannot be read: {error.strerror or error}") from error
-        if not self.folder.is_dir():
-            raise SourceError(f"the window folder {self.folder} does not exist: create it, or set `stream.source.folder`")
-        found = []
-        for path in sorted(paths, key=lambda p: natural_order(p.relative_to(self.folder))):
-            window = self._partition(path, stream, time_column) if path.is_dir() else self._window(path, stream, time_column)
-            if window:
-                found.append(window)
-        return found
+        """Every finished window, oldest first. Raises SourceError when the folder cannot be read, else SourceUnreachable."""
+        if self._memory:
+            self._memory.load(stream, time_column)
+        found, new = {}, []
+        for landed in self._landed():
+            known = self._known.get(landed.path)
+            if known is None or known.landed != landed:
+                window = (self._memory.recall(landed) if self._memory else None) or self._window(landed, stream, time_column)
+                if window is None:
+                    continue
+                known = Known(landed, window, natural_order(PurePath(landed.path)))
+                new.append(known)
+            found[landed.path] = known
+        # What is gone is forgotten; little is new from one look to the next, so sorting costs nothing.
+        self._known = {known.landed.path: known for known in sorted(found.values(), key=lambda known: known.order)}
+        if self._memory:
+            self._memory.keep(self._known.values(), new)
+        return [known.window for known in self._known.values()]
 
-    def _files(self, folder: Path) -> Sequence[Path]:
-        return [p for p in folder.glob(self.pattern) if not p.name.startswith((".", "_")) and p.is_file()]
+    def fetch(self, window: Window) -> None:
+        """Bring back a window whose copy was removed. Raises SourceError when it is not there any more."""
+        path = Path(window.uri)
+        if isinstance(self.place, Disk) or (path.parent if "*" in path.name else path).exists():
+            return
+        for landed in [known.landed for known in self._known.values() if known.window.digest == window.digest]:
+            files = self.place.bring(landed)
+            if files and _digest(landed, files) == window.digest:
+                self.place.keep(landed, window.digest, window.rows)
+                return
+        raise SourceError(
+            f"window {window.id} is needed again, its copy was removed (`retention.windows`) and {self.place} does not hold it "
+            "any more: put it back there"
+        )
 
-    def _partitions(self, folder: Path) -> Sequence[Path]:
-        inside = [path for path in folder.glob("*=*") if path.is_dir()]
-        return [path for path in inside if self._files(path)] + [deep for path in inside for deep in self._partitions(path)]
+    def _landed(self) -> Iterator[Landed]:
+        """What may be a window, in no order."""
+        folders: dict[str, list[Entry]] = {}
+        for entry in self.place.files():
+            folders.setdefault(entry.path.rpartition("/")[0], []).append(entry)
+        for folder, entries in folders.items():
+            files = [e for e in entries if fnmatch.fnmatchcase(e.name, self.pattern) and not in_progress(e.name)]
+            if not folder:
+                yield from (Landed(entry.path, (entry,)) for entry in files)
+            elif files:
+                files.sort(key=lambda entry: natural_order(PurePath(entry.path)))
+                yield Landed(folder, tuple(files), partition=True, complete=any(entry.name == SUCCESS for entry in entries))
 
-    def _partition(self, folder: Path, stream: str, time_column: str | None) -> Window | None:
-        try:
-            files = sorted(self._files(folder), key=natural_order)
-            newest = max(path.stat().st_mtime for path in files)
-        except FileNotFoundError:
+    def _window(self, landed: Landed, stream: str, time_column: str | None) -> Window | None:
+        """The window, or None while it is not finished."""
+        # By the clock, or by our own watch when the clock was set back or nobody knows the time of change.
+        watched = time.monotonic() - self._watched.setdefault(landed, time.monotonic())
+        settled = watched >= self.settle or (landed.changed is not None and time.time() - landed.changed >= self.settle)
+        if not settled and (landed in self._unreadable or (landed.partition and not landed.complete)):
             return None
-        if not (folder / "_SUCCESS").exists() and time.time() - newest < self.settle:
-            return None
-        parts = [part for path in files if (part := self._window(path, stream, time_column))]
-        if len(parts) < len(files):
-            return None
-        digest = hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest()
-        rows = sum(part.rows for part in parts) if all(part.rows for part in parts) else 0
-        spans = [(part.start, part.end) for part in parts if part.start is not None and part.end is not None]
-        start, end = (min(s for s, _ in spans), max(e for _, e in spans)) if spans else (None, None)
-        name = ",".join(folder.relative_to(self.folder).parts)
-        return Window(stream, name, str(folder.resolve() / self.pattern), digest, rows, start, end)
-
-    def _window(self, path: Path, stream: str, time_column: str | None) -> Window | None:
-        try:
-            stat = path.stat()
-            key = (str(path), stat.st_size, stat.st_mtime_ns)
-            if key not in self._known:
-                footer = pq.read_metadata(path)
-                start, end = _span(footer, time_column)
-                self._known[key] = Window(stream, path.stem, str(path.resolve()), digest_of(path), footer.num_rows, start, end)
-            return self._known[key]
-        except FileNotFoundError:
-            return None
-        except (pa.ArrowInvalid, OSError):
-            if time.time() - stat.st_mtime < self.settle:
+        if held := self.place.recall(landed):
+            digest, rows = held
+            footers = [_footer(path) for path in self._paths(landed, digest)]
+        else:
+            try:
+                files = self.place.bring(landed)
+                if not files:
+                    return None
+                footers = [_footer(path) for path in files]
+                digest = _digest(landed, files)
+            except FileNotFoundError:
                 return None
-            return Window(stream, path.stem, str(path.resolve()), digest_of(path), 0)
+            if None in footers and not settled:
+                self._unreadable.add(landed)
+                return None
+            rows = 0 if None in footers else sum(footer.num_rows for footer in footers if footer is not None)
+            self.place.keep(landed, digest, rows)
+        at = self.place.at(landed, digest)
+        uri = str(at / self.pattern if landed.partition else at)
+        return Window(stream, landed.id, uri, digest, rows, *_whole_span(footers, time_column))
+
+    def _paths(self, landed: Landed, digest: str) -> Sequence[Path]:
+        at = self.place.at(landed, digest)
+        paths = [at / entry.name for entry in landed.files] if landed.partition else [at]
+        return [path for path in paths if path.exists()]
 
 
 def natural_order(path: PurePath) -> tuple[list[Any], str]:
@@ -113,6 +169,27 @@ def digest_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(landed: Landed, files: Sequence[Path]) -> str:
+    digests = [digest_of(path) for path in files]
+    return hashlib.sha256("".join(digests).encode()).hexdigest() if landed.partition else digests[0]
+
+
+def _footer(path: Path) -> Any | None:
+    """What Parquet writes last; None when it is not there."""
+    try:
+        return pq.read_metadata(path)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowInvalid, OSError):
+        return None
+
+
+def _whole_span(footers: Sequence[Any], column: str | None) -> tuple[str | None, str | None]:
+    spans = [_span(footer, column) for footer in footers if footer is not None]
+    known = [(start, end) for start, end in spans if start is not None and end is not None]
+    return (min(start for start, _ in known), max(end for _, end in known)) if known else (None, None)
 
 
 def _span(footer: Any, column: str | None) -> tuple[str | None, str | None]:

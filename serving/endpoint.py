@@ -159,6 +159,10 @@ class Endpoint:
                 raise Unreachable(
                     f"no model server answers at {self.address} ({error.message()}); start it, or correct the address"
                 ) from error
+            if status == "StatusCode.UNIMPLEMENTED":
+                raise Unreachable(
+                    f"what answers at {self.address} is no model server ({error.message()}); correct the address"
+                ) from error
             # What follows "At:" is where in the backend it happened: for the server's log, not for the caller.
             words = str(error.message()).partition("\nAt:")[0].strip()
             raise Refused(f"the model server at {self.address} refused `{what}`: {words}") from error

@@ -7,6 +7,7 @@ finds its remains and removes them.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -16,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 import uuid
@@ -36,10 +38,17 @@ LOG: Final = "server.log"
 LAST_LOG: Final = "server.last.log"
 SHARED_MEMORY: Final = Path("/dev/shm")
 GLIBC: Final = (2, 35)
-INSTALL: Final = (
-    "python3 -m venv .triton && .triton/bin/pip install numpy==1.26.4 onnxruntime && "
-    ".triton/bin/pip install --no-deps nvidia-pytriton==0.7.0"
+# What a server must be started with, this one or one in a container.
+FLAGS: Final = (
+    "--model-control-mode=explicit",
+    # Half a second to answer instead of nearly two; our configurations are complete.
+    "--disable-auto-complete-config",
+    # Otherwise the whole server turns unready during every load.
+    "--strict-readiness=false",
+    "--exit-timeout-secs=10",
 )
+
+STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # Tried with other ports when another process was quicker to take one.
 _PORT_ATTEMPTS: Final = 5
@@ -100,11 +109,18 @@ class EmbeddedServer:
         state = state.absolute()
         state.mkdir(parents=True, exist_ok=True)
         with _lock(state):
-            server = cls.find(state)
-            if server is None:
+            found = cls.find(state)
+            if found is None:
                 last = _remove_remains(state)
                 server = _launch(repository.absolute(), Runtime.of(runtime.absolute()), state, timeout, verb, ports, last)
-            refused = _load(server, Repository(repository), loads, timeout)
+            else:
+                server = found
+            try:
+                refused = _load(server, Repository(repository), loads, timeout)
+            except KeyboardInterrupt:
+                if found is None:
+                    server.stop(timeout=1)
+                raise
         return cls(**{**_fields(server), "refused": refused})
 
     @classmethod
@@ -123,19 +139,21 @@ class EmbeddedServer:
     def stop(self, timeout: float = 15.0) -> None:
         """End it: ask, wait, then kill what is left, stubs included. Close every client first, or it waits for them.
 
-        Stopping a server that has ended, or was stopped and started again meanwhile, removes its remains only.
+        Stopping a server that has ended, or was stopped and started again meanwhile, removes its remains only. A Ctrl-C waits
+        until it is done.
         """
-        if _start_time(self.pid) == self.started:
-            os.kill(self.pid, signal.SIGTERM)
-            deadline = time.monotonic() + timeout
-            while _start_time(self.pid) == self.started and time.monotonic() < deadline:
-                time.sleep(0.01)
-        _kill(self.id)
-        if ended := _children.pop(self.pid, None):
-            with suppress(subprocess.TimeoutExpired):
-                ended.wait(5)
-        if _read(Path(self.state)).get("id") == self.id:
-            (Path(self.state) / RECORD).unlink(missing_ok=True)
+        with _undisturbed():
+            if _start_time(self.pid) == self.started:
+                os.kill(self.pid, signal.SIGTERM)
+                deadline = time.monotonic() + timeout
+                while _start_time(self.pid) == self.started and time.monotonic() < deadline:
+                    time.sleep(0.01)
+            _kill(self.id)
+            if ended := _children.pop(self.pid, None):
+                with suppress(subprocess.TimeoutExpired):
+                    ended.wait(5)
+            if _read(Path(self.state)).get("id") == self.id:
+                (Path(self.state) / RECORD).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,23 +172,26 @@ class Runtime:
         Raises:
             CannotStart: With what is missing and how to get it.
         """
-        _check_platform()
+        check_platform()
         python = folder / "bin" / "python3"
         if not python.exists():
-            raise CannotStart(f"there is no model server in {folder}; `make run` builds it, or: {INSTALL}")
+            raise CannotStart(f"there is no model server in {folder}: `warmstart setup` makes it, once")
         # Asked of that Python, not of ours: they may be different ones.
         script = (
             "import json, sys, sysconfig as s; v = s.get_config_var; "
             "print(json.dumps([s.get_path('purelib'), '%d.%d' % sys.version_info[:2], "
             "v('INSTSONAME'), [v('LIBDIR'), v('LIBPL'), f\"{v('LIBDIR')}/{v('MULTIARCH')}\", sys.base_prefix + '/lib']]))"
         )
-        asked = subprocess.run([python, "-c", script], capture_output=True, text=True, check=False)
+        try:
+            asked = subprocess.run([python, "-c", script], capture_output=True, text=True, check=False)
+        except OSError as error:  # made for another machine, or not ours to run
+            raise CannotStart(f"{python} does not run here ({error.strerror}); {_renew(folder)}") from error
         if asked.returncode:
-            raise CannotStart(f"{python} does not run ({asked.stderr.strip()}); remove {folder} and run `make run`")
+            raise CannotStart(f"{python} does not run ({asked.stderr.strip()}); {_renew(folder)}")
         packages, version, library, places = json.loads(asked.stdout)
         tritonserver = Path(packages) / "pytriton" / "tritonserver"
         if not (tritonserver / "bin" / "tritonserver").exists():
-            raise CannotStart(f"{folder} holds no nvidia-pytriton; remove it and run `make run`, or: {INSTALL}")
+            raise CannotStart(f"{folder} holds no model server, or half of one: `warmstart setup` completes it")
         if not (tritonserver / "python_backend_stubs" / version).is_dir():
             have = ", ".join(sorted(p.name for p in (tritonserver / "python_backend_stubs").iterdir()))
             raise CannotStart(f"{folder} is Python {version}, but the server has stubs for {have}; build it with one of these")
@@ -247,11 +268,7 @@ def _launch(
             f"--backend-directory={backends}",
             f"--cache-directory={runtime.tritonserver / 'caches'}",
             f"--backend-config=python,shm-region-prefix-name={identity}",
-            "--model-control-mode=explicit",
-            # Half a second to answer instead of nearly two; our configurations are complete.
-            "--disable-auto-complete-config",
-            # Otherwise the whole server turns unready during every load.
-            "--strict-readiness=false",
+            *FLAGS,
             "--http-address=127.0.0.1",
             "--grpc-address=127.0.0.1",
             "--metrics-address=127.0.0.1",
@@ -259,29 +276,39 @@ def _launch(
             f"--http-port={http}",
             f"--metrics-port={metrics}",
             "--allow-gpu-metrics=false",
-            "--exit-timeout-secs=10",
         ]
-        with (state / LOG).open("wb") as log:
-            process = subprocess.Popen(
-                command,
-                env=runtime.environment(),
-                cwd=state,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        _children[process.pid] = process
-        record |= {"pid": process.pid, "started": _start_time(process.pid) or 0}
-        server = EmbeddedServer(**record)
-        _write(state, record)
-        while _start_time(server.pid) == server.started:
-            if server.answers():
-                return server
-            if time.monotonic() > deadline:
-                server.stop(timeout=1)
-                raise Unreachable(f"the model server did not answer at {server.http} within {timeout:g} s; see {server.log}")
-            time.sleep(0.01)
+        try:
+            with _undisturbed(), (state / LOG).open("wb") as log:
+                process = subprocess.Popen(
+                    command,
+                    env=runtime.environment(),
+                    cwd=state,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+                _children[process.pid] = process
+            record |= {"pid": process.pid, "started": _start_time(process.pid) or 0}
+            server = EmbeddedServer(**record)
+            _write(state, record)
+            while _start_time(server.pid) == server.started:
+                if server.answers():
+                    return server
+                if time.monotonic() > deadline:
+                    server.stop(timeout=1)
+                    raise Unreachable(f"the model server did not answer at {server.http} within {timeout:g} s; see {server.log}")
+                time.sleep(0.01)
+        except OSError as error:
+            if error.errno not in (errno.ENOEXEC, errno.EACCES):
+                raise
+            folder = runtime.python.parent.parent
+            raise CannotStart(f"{command[0]} does not run here ({error.strerror}); {_renew(folder)}") from error
+        except KeyboardInterrupt:
+            with _undisturbed():
+                _kill(identity)
+                (state / RECORD).unlink(missing_ok=True)
+            raise
         said = server.log.read_text(errors="replace")
         server.stop()
         taken = "already in use" in said
@@ -317,7 +344,12 @@ def _load(server: EmbeddedServer, repository: Repository, names: Sequence[str], 
     return {name: why for name, why in refused.items() if why is not None}
 
 
-def _check_platform() -> None:
+def _renew(folder: Path) -> str:
+    return f"remove {folder}, then `warmstart setup` makes it anew for this machine"
+
+
+def check_platform() -> None:
+    """Raise CannotStart where the server's wheel cannot run, and say where it can."""
     name, version = platform.libc_ver()
     known = tuple(int(part) for part in version.split(".")[:2]) if name == "glibc" else (0, 0)
     if sys.platform != "linux" or platform.machine() != "x86_64" or known < GLIBC:
@@ -341,9 +373,26 @@ def _name(http: str) -> str | None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"{http}/v2", timeout=_ANSWER_SECONDS) as response:
-            return str(json.load(response)["name"])
-    except (OSError, HTTPException, ValueError, KeyError):  # No listener, not HTTP, not JSON, not a model server.
+            return str(json.loads(response.read(1 << 16))["name"])
+    except (OSError, HTTPException, ValueError, LookupError, TypeError):  # No listener, not HTTP, not JSON, not a model server.
         return None
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A Ctrl-C, SIGTERM or hang-up inside takes effect at the end: a server half started or half stopped would stay behind."""
+    if threading.current_thread() is not threading.main_thread():  # where no signal arrives
+        yield
+        return
+    late: list[int] = []
+    before = {number: signal.signal(number, lambda it, _: late.append(it)) for number in STOPS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if late:
+            signal.raise_signal(late[0])
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from engine.intact import WindowLost, lost
 from engine.nouns import Column, Schema, Slices, Window
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
@@ -158,13 +159,15 @@ def labels(values: pl.Series) -> pl.Series:
 def read(windows: Window | Iterable[Window], schema: Schema, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """The rows of one or more windows in order of time (stable; in the order of the windows when the schema names no time).
 
-    `columns` are those to read; by default the schema's features, watched columns, target and time.
+    `columns` are those to read; by default the schema's features, watched columns, target, time and those that only slice. A
+    window that lacks one of the last, because it was not asked for yet, gets nulls. Raises WindowLost when one is not what landed
+    any more.
     """
     windows = [windows] if isinstance(windows, Window) else list(windows)
     if not windows:
         raise ValueError("there is no window to read")
     features = [column.name for column in (*schema.columns, *schema.watched)]
-    wanted = dict.fromkeys([*features, schema.target] if columns is None else columns)
+    wanted = dict.fromkeys([*features, schema.target, *schema.sliced] if columns is None else columns)
     kept = list(wanted)
     if schema.time:
         wanted[schema.time] = None
@@ -172,12 +175,33 @@ def read(windows: Window | Iterable[Window], schema: Schema, columns: Sequence[s
             kept = list(wanted)
     frames = []
     for window in windows:
+        if why := lost(window):
+            raise WindowLost(window, why)
         try:
-            frames.append(pl.read_parquet(window.uri, columns=list(wanted)))
+            frames.append(_in_utc(_parquet(window.uri, list(wanted), schema.sliced), schema.time))
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise ValueError(f"window {window.id} of {window.stream} cannot be read from {window.uri}: {error}") from error
+            raise WindowLost(window, str(error).splitlines()[0]) from error
+    return in_order(frames, schema).select(kept)
+
+
+def _in_utc(frame: pl.DataFrame, time: str | None) -> pl.DataFrame:
+    """Times with a zone as UTC without one: a supplier that begins to say it must not part old windows from new ones."""
+    if time is None or getattr(frame.schema[time], "time_zone", None) is None:
+        return frame
+    return frame.with_columns(pl.col(time).dt.convert_time_zone("UTC").dt.replace_time_zone(None))
+
+
+def in_order(frames: Sequence[pl.DataFrame], schema: Schema) -> pl.DataFrame:
+    """The rows of several tables in order of time (stable; one table after the other when the schema names no time)."""
     rows = pl.concat(frames, how="vertical_relaxed")
-    return (rows.sort(schema.time, maintain_order=True) if schema.time else rows).select(kept)
+    return rows.sort(schema.time, maintain_order=True) if schema.time else rows
+
+
+def _parquet(uri: str, columns: list[str], may_lack: tuple[str, ...]) -> pl.DataFrame:
+    there = pl.scan_parquet(uri).collect_schema().names() if may_lack else []
+    absent = [name for name in columns if name in may_lack and name not in there]
+    frame = pl.read_parquet(uri, columns=[name for name in columns if name not in absent])
+    return frame.with_columns(pl.lit(None).alias(name) for name in absent).select(columns) if absent else frame
 
 
 def slices(rows: int, shares: Slices) -> tuple[range, range, range]:

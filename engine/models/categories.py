@@ -7,6 +7,7 @@ embedding is an average that can answer, and a word that is new starts from it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,12 @@ class CategoryEncoder(nn.Module):
         if rows > len(table):
             spare = table[:1].expand(rows - len(table), -1)
             self.tables[number] = nn.Parameter(torch.cat([table, spare]))
+
+    def restore(self, vocabularies: Mapping[str, list[str]]) -> None:
+        """Take the words of a checkpoint back, and make the tables large enough for the weights that follow."""
+        for number, (column, words) in enumerate(vocabularies.items()):
+            self.vocabularies[column][:] = words
+            self.resize(number, capacity(len(words) + 1))
 
     def forward(self, codes: list[torch.Tensor]) -> torch.Tensor:
         """Look the codes up, one after the other in the features."""

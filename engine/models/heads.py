@@ -48,18 +48,21 @@ class Regression(Head):
         self.deviation: torch.Tensor
         self.register_buffer("mean", torch.zeros(1, dtype=torch.float64))
         self.register_buffer("deviation", torch.ones(1, dtype=torch.float64))
-        self.adapted = False
+
+    @property
+    def adapted(self) -> bool:
+        """Whether it was standardised before, here or in the checkpoint that it was loaded from."""
+        return bool(self.mean != 0 or self.deviation != 1)
 
     @torch.no_grad()
     def adapt(self, target: np.ndarray[Any, np.dtype[np.float64]]) -> None:
         """Standardise by these targets from now on; every prediction stays what it was."""
-        mean, deviation = self.mean.clone(), self.deviation.clone()
+        adapted, mean, deviation = self.adapted, self.mean.clone(), self.deviation.clone()
         self.mean[0] = float(target.mean())
         self.deviation[0] = float(target.std()) or 1.0
-        if self.adapted:
+        if adapted:
             self.weight.copy_(self.weight * (deviation / self.deviation))
             self.bias.copy_((self.bias * deviation + mean - self.mean) / self.deviation)
-        self.adapted = True
 
     def predict(self, raw: torch.Tensor) -> torch.Tensor:
         """The members' mean, in the target's own unit."""

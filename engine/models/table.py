@@ -17,7 +17,7 @@ from engine.data import table
 from engine.models import Batch
 from engine.models.categories import CategoryEncoder
 from engine.models.ensemble import Ensemble
-from engine.models.heads import Regression, head
+from engine.models.heads import head
 from engine.models.numbers import NumberEncoder
 from engine.nouns import Schema
 
@@ -121,8 +121,4 @@ class TableNet(pl.LightningModule):
         if stored.get("classes", []) != list(self.schema.classes):
             raise ValueError("the parent was trained on other classes; begin a stream under another name with these")
         self.rows_seen, self.rows_at_refit = stored["rows_seen"], stored["rows_at_refit"]
-        for number, (column, words) in enumerate(stored["vocabularies"].items()):
-            self.vocabularies[column][:] = words
-            self.categories.resize(number, len(checkpoint["state_dict"][f"categories.tables.{number}"]))
-        if isinstance(self.head, Regression):
-            self.head.adapted = True
+        self.categories.restore(stored["vocabularies"])

@@ -9,9 +9,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import zip_longest
 
 HEIGHT = 100.0  # of every plot, in its own units
-SHADES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.5)  # of effect over limit, in the heat map
+SHADES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.5)  # of effect over limit, in the heat map of drift
 Values = Sequence[float | None]
 
 
@@ -85,15 +86,23 @@ def spans(values: Sequence[int | None], what: str) -> str:
     return f'<div class="spans">{"".join(blocks)}</div>'
 
 
-def heat(values: Values, titles: Sequence[str]) -> str:
-    """One row of the heat map: effect over limit of one column in every window."""
-    looks = ["" if v is None else f"h{sum(v >= shade for shade in SHADES)}" for v in values]
+def heat(
+    values: Values,
+    titles: Sequence[str],
+    shades: Sequence[float] = SHADES,
+    marked: Sequence[bool] = (),
+    pale: Sequence[bool] = (),
+) -> str:
+    """One row of a heat map, a cell a window, the warmer the more `shades` its value reaches; marked ones have a dot."""
+    looks = ["" if v is None else f"h{sum(v >= shade for shade in shades)}" for v in values]
+    looks = [f"{look} pale" if look and faint else look for look, faint in zip_longest(looks, pale)]
     cells = [
         f'<rect class="{look}" x="{i}" y="0" width="1.02" height="{HEIGHT:g}">{_title(title)}</rect>'
         for i, (look, title) in enumerate(zip(looks, titles, strict=True))
         if look
     ]
-    return _plot(cells, len(values), "heat")
+    dots = [f'<path class="mark" d="M{i + 0.5:g} {HEIGHT / 2:g}h0"/>' for i, mark in enumerate(marked) if mark]
+    return _plot([*cells, *dots], len(values), "heat")
 
 
 def axis(names: Sequence[str], most: int = 8) -> str:

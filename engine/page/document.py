@@ -9,9 +9,10 @@ from importlib.resources import files
 
 from engine.ledger import ReleaseRow
 from engine.nouns import Outcome
-from engine.page import charts
+from engine.page import charts, slices
 from engine.page.charts import Line
 from engine.page.history import Episode, History
+from engine.report import labels_awaited
 
 SHOWN = 40  # lines of the story before the rest is folded away
 OUTCOMES = tuple(str(outcome) for outcome in Outcome)
@@ -25,6 +26,7 @@ def page(history: History, now: float | None = None) -> str:
             _head(history, time.time() if now is None else now),
             _tiles(history),
             _quality(history),
+            slices.panel(history),
             _drift(history),
             '<div class="pair">',
             _latency(history),
@@ -61,10 +63,12 @@ def _head(history: History, now: float) -> str:
         cycle = episode.cycle
         if cycle.outcome == Outcome.WAITING:
             alerts.append(f'<div class="alert">Window {escape(cycle.window.id)}: {escape(cycle.reason or "")}</div>')
-        if cycle.closed is None:
+        if cycle.closed is None and cycle.window.id not in history.unlabelled:
             alerts.append(
                 f'<div class="alert">Window {escape(cycle.window.id)} is unfinished: the next start goes on with it.</div>'
             )
+    if history.unlabelled:
+        alerts.append(f'<div class="alert">{escape(labels_awaited(history.unlabelled))}.</div>')
     closed = [e.cycle for e in windows if e.cycle.closed is not None]
     if closed and (last := closed[-1]).outcome == Outcome.QUARANTINED:
         alerts.append(f'<div class="alert bad">The last window is quarantined: {escape(last.reason or "")}</div>')
@@ -227,7 +231,8 @@ def _cycle_row(episode: Episode) -> str:
     outcome = cycle.outcome or "unfinished"
     again = f", attempt {cycle.attempt}" if cycle.attempt > 1 else ""
     took = _seconds(cycle.closed - cycle.opened) if cycle.closed else ""
-    return _row(cycle.window.id + again, outcome, outcome, cycle.version, took, cycle.closed, cycle.reason or "")
+    reason = "; ".join(words for words in (cycle.reason, episode.labels) if words)
+    return _row(cycle.window.id + again, outcome, outcome, cycle.version, took, cycle.closed, reason)
 
 
 def _release_row(row: ReleaseRow) -> str:

@@ -31,13 +31,15 @@ def left_alone(ledger: Ledger, stream: str, models: Path) -> Callable[[Sequence[
 
     def scores(cycles: Sequence[Cycle]) -> dict[str, Metrics]:
         found: dict[str, Metrics] = {}
+        labelled = ledger.labelled(stream)
         for cycle in cycles:
             try:
-                rows = table.read(cycle.window, schema)
+                rows = table.read(labelled[cycle.id].window if cycle.id in labelled else cycle.window, schema)
                 arrays, truth = table.inputs(rows, schema), table.target(rows, schema).reshape(-1)
             except (OSError, ValueError, pl.exceptions.PolarsError):
                 continue
-            found[cycle.id] = evaluate.score(truth, evaluate.predict(graph, arrays, schema.target)).metrics
+            said = evaluate.predict(graph, arrays, schema.target)
+            found[cycle.id] = evaluate.score(truth, said, schema.task).metrics
         return found
 
     return scores

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from engine.explain import answered
 from engine.ledger import Cycle, Ledger, ReleaseRow, Step, decode
 from engine.nouns import Decision, DriftReport, JobFailure, LiveScore, Rule, Scorecard, Training, Verdict
 
@@ -18,7 +19,10 @@ FirstModel = Callable[[Sequence[Cycle]], dict[str, Metrics]]
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """One cycle and what its steps found. `seconds` is how long each step took; `latency` is the gate's rule."""
+    """One cycle and what its steps found.
+
+    `seconds` is how long each step took; `latency` is the gate's rule; `labels` says who answered and when labels came, if later.
+    """
 
     cycle: Cycle
     seconds: dict[str, float]
@@ -29,6 +33,7 @@ class Episode:
     card: Scorecard | None = None
     latency: Rule | None = None
     first: Metrics | None = None
+    labels: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Stage:
 class History:
     """A stream up to now. `episodes` are the newest cycles, oldest first; `older` is how many are not among them.
 
-    `events` are what the next decision has to use.
+    `events` are what the next decision has to use; `unlabelled` are the windows that wait for labels.
     """
 
     stream: str
@@ -58,6 +63,7 @@ class History:
     held: str | None
     events: tuple[str, ...]
     metric: str | None
+    unlabelled: tuple[str, ...] = ()
 
     @property
     def live(self) -> ReleaseRow | None:
@@ -123,6 +129,7 @@ def read(ledger: Ledger, stream: str, last: int = 400, first_model: FirstModel |
         held=ledger.held(stream),
         events=tuple(event.reason for event in ledger.announced(stream)),
         metric=_metric(episodes),
+        unlabelled=tuple(cycle.window.id for cycle in ledger.awaiting_labels(stream)),
     )
 
 
@@ -149,6 +156,7 @@ def _episode(cycle: Cycle, found: list[Step], first: Metrics | None) -> Episode:
         card=newest("judge", Scorecard),
         latency=next((rule for rule in verdict.rules if rule.name == "latency"), None) if verdict else None,
         first=first,
+        labels=answered(steps, cycle.opened),
     )
 
 

@@ -40,13 +40,15 @@ class Strategy(Protocol):
         """
 
 
-def batches(weights: Floats, draws: float, batch: int, least_steps: int, rng: np.random.Generator) -> Integers:
-    """About `draws` rows in proportion to `weights`, `[rows]`, shuffled into full batches: at least `least_steps` of them.
+def batches(
+    weights: Floats, draws: float, batch: int, least_steps: int, rng: np.random.Generator, most_steps: int = 20_000
+) -> Integers:
+    """About `draws` rows in proportion to `weights`, `[rows]`, shuffled into full batches: from `least_steps` to `most_steps`.
 
     The draw is systematic (one random offset, then equal strides through the cumulated weights): a row comes up its expected
     number of times, rounded up or down. With equal weights and `draws` a multiple of the rows that is an epoch, or several.
     """
-    steps = max(least_steps, round(draws / batch))
+    steps = min(max(least_steps, round(draws / batch)), most_steps)
     ends = np.cumsum(weights)
     positions = (np.arange(steps * batch) + rng.random()) * (ends[-1] / (steps * batch))
     rows = np.searchsorted(ends, positions, side="right").clip(max=len(weights) - 1)

@@ -18,10 +18,11 @@ class Cold:
     epochs: float = 20
     batch: int = 256
     least_steps: int = 32
+    most_steps: int = 20_000
     keep_optimizer: bool = False
     name: ClassVar[str] = "cold"
     warm: ClassVar[bool] = False
 
     def draw(self, ages: Floats, fresh: int, first: bool, rng: np.random.Generator) -> Integers:
         """Every row equally often."""
-        return batches(np.ones(len(ages)), self.epochs * len(ages), self.batch, self.least_steps, rng)
+        return batches(np.ones(len(ages)), self.epochs * len(ages), self.batch, self.least_steps, rng, self.most_steps)

@@ -19,7 +19,8 @@ from engine.strategies import Floats, Integers, batches
 class Replay:
     """`draws` times as many rows as are fresh, each drawn with weight 2^(−age / `half_life`), ages in windows.
 
-    The last `windows` past windows take part. Without a champion the rows are drawn `first_draws` times.
+    The last `windows` past windows take part. Without a champion the rows are drawn `first_draws` times. However large
+    a window is, its fit ends after `most_steps`.
     """
 
     half_life: float = 1.5
@@ -28,6 +29,7 @@ class Replay:
     first_draws: float = 20
     batch: int = 256
     least_steps: int = 32
+    most_steps: int = 20_000
     keep_optimizer: bool = True
     name: ClassVar[str] = "replay"
     warm: ClassVar[bool] = True
@@ -35,4 +37,5 @@ class Replay:
     def draw(self, ages: Floats, fresh: int, first: bool, rng: np.random.Generator) -> Integers:
         """Every row in proportion to its weight."""
         weights = np.exp2(-ages / self.half_life)
-        return batches(weights, (self.first_draws if first else self.draws) * fresh, self.batch, self.least_steps, rng)
+        draws = (self.first_draws if first else self.draws) * fresh
+        return batches(weights, draws, self.batch, self.least_steps, rng, self.most_steps)

@@ -12,12 +12,13 @@ from engine.strategies import Floats, Integers, batches
 
 @dataclass(frozen=True)
 class Warm:
-    """`epochs` over the fresh rows, or `first_epochs` when there is no champion yet."""
+    """`epochs` over the fresh rows, or `first_epochs` when there is no champion yet; `most_steps` at most."""
 
     epochs: float = 4
     first_epochs: float = 20
     batch: int = 256
     least_steps: int = 32
+    most_steps: int = 20_000
     keep_optimizer: bool = True
     name: ClassVar[str] = "warm"
     warm: ClassVar[bool] = True
@@ -27,4 +28,5 @@ class Warm:
         """Fresh rows equally often, past rows never."""
         weights = np.zeros(len(ages))
         weights[len(ages) - fresh :] = 1
-        return batches(weights, (self.first_epochs if first else self.epochs) * fresh, self.batch, self.least_steps, rng)
+        draws = (self.first_epochs if first else self.epochs) * fresh
+        return batches(weights, draws, self.batch, self.least_steps, rng, self.most_steps)

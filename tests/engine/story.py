@@ -18,6 +18,7 @@ from engine.nouns import (
     Rule,
     Score,
     Scorecard,
+    SliceScore,
     Training,
     Verdict,
     Window,
@@ -65,10 +66,10 @@ def promoted(ledger: Ledger, day: int, version: int, folder: Path = Path("/gone"
     return ledger.cycle(cycle.id)
 
 
-def kept(ledger: Ledger, day: int, rmse: float = 1.0) -> Cycle:
+def kept(ledger: Ledger, day: int, rmse: float = 1.0, slices: tuple[SliceScore, ...] = ()) -> Cycle:
     cycle = opened(ledger, day)
     ledger.record(cycle, "drift", drifted(day, 0.05), cycle.opened)
-    ledger.record(cycle, "score", LiveScore(1, Score(ROWS, {"rmse": rmse}), "/gone"), cycle.opened)
+    ledger.record(cycle, "score", LiveScore(1, Score(ROWS, {"rmse": rmse}, slices), "/gone"), cycle.opened)
     ledger.record(cycle, "decide", Decision(False, "none", "0 columns drifted, 1 needed"), cycle.opened)
     ledger.record(cycle, "close", Closing(Outcome.KEPT, "0 columns drifted, 1 needed", 1), cycle.opened)
     return ledger.cycle(cycle.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from engine.configuration import resolve
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMAND = re.compile(r"(?:`|^\s*)warmstart ([a-z]+)([^`\n#]*)", re.MULTILINE)
-SETTING = re.compile(r"`((?:gate|retention)\.[a-z_.]+)[=`]")
+SETTING = re.compile(r"`((?:gate|retention|stream\.contract)\.[a-z_]+)[=`.]")
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -23,16 +24,26 @@ pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_is_a_verb_with_these_options(page: Path) -> None:
     for verb, rest in COMMAND.findall(page.read_text()):
         assert verb in app.cli.commands, f"warmstart {verb}"
-        known = {name for option in app.cli.commands[verb].params if isinstance(option, click.Option) for name in option.opts}
+        command = app.cli.commands[verb]
+        if isinstance(command, click.Group):
+            command = command.commands[rest.split()[0]]
+        known = {name for option in command.params if isinstance(option, click.Option) for name in option.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= known, f"warmstart {verb}{rest}"
 
 
 @pages
-def test_every_setting_of_the_gate_and_of_retention_is_one(page: Path) -> None:
+def test_every_setting_of_the_gate_of_retention_and_of_the_contract_is_one(page: Path) -> None:
     config = resolve(["stream=flights"])
     for setting in SETTING.findall(page.read_text()):
-        group, _, name = setting.partition(".")
-        assert name in config[group], setting
+        *groups, name = setting.split(".")
+        assert name in functools.reduce(lambda node, group: node[group], groups, config), setting
+
+
+@pages
+def test_every_test_that_is_named_exists(page: Path) -> None:
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    for name in re.findall(r"`(test_[a-z0-9_]+)`", page.read_text()):
+        assert f"def {name}(" in tests, name
 
 
 @pages

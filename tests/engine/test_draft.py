@@ -166,6 +166,39 @@ def test_what_stands_in_the_way_is_said_with_its_remedy(folder: Path, arguments:
     assert str(refused.value).startswith(message)
 
 
+def test_with_a_folder_of_labels_the_task_follows_from_them_and_the_key_is_no_feature(folder: Path) -> None:
+    Path("truth").mkdir()
+    for path in folder.iterdir():
+        window = pl.read_parquet(path)
+        window.select("row_id", pl.col("promoted").alias("bought")).write_parquet(Path("truth") / path.name)
+        window.drop("promoted").write_parquet(path)
+    drafted = draft("demand", "bought", labels="truth", key="row_id")
+    drafted.write()
+    assert len(drafted.text.splitlines()) <= LINES
+    assert "labels: {folder: truth, key: row_id}" in drafted.text
+    parts = wiring.parts(resolve(["stream=demand"]))
+    assert (parts.schema.task, parts.schema.classes, parts.schema.key) == ("binary", ("false", "true"), "row_id")
+    assert [column.name for column in parts.schema.columns] == ["price", "amount", "shop type", "units"]
+    assert "row_id" not in drafted.text.partition("labels:")[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"labels": "truth"}, "`--labels FOLDER` and `--key COLUMN` belong together"),
+        ({"labels": "truth", "key": "row"}, "--key, in "),
+        ({"labels": "empty", "key": "row_id"}, "--labels: there is no Parquet file with rows in empty"),
+    ],
+)
+def test_what_is_wrong_with_labels_is_said_with_its_remedy(folder: Path, given: dict[str, str], message: str) -> None:
+    for name in ("truth", "empty"):
+        Path(name).mkdir()
+    shop().select("row_id", "units").write_parquet("truth/a.parquet")
+    with pytest.raises(ConfigurationError) as refused:
+        draft("demand", "units", **given)
+    assert str(refused.value).startswith(message)
+
+
 def test_a_stream_that_is_there_is_never_overwritten(folder: Path) -> None:
     runner = CliRunner()
     assert runner.invoke(app.cli, ["init", "demand", "--target", "units"]).exit_code == 0

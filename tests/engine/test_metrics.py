@@ -8,13 +8,13 @@ import torch
 from sklearn import metrics as textbook
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
-from engine import evaluate
+from engine import evaluate, metrics
 from engine.gate import Gate, amount
 from engine.nouns import DriftReport, LiveScore, Score
 from engine.triggers import Degradation, Evidence
 
 ROWS = 700
-ALL = [(task, name) for task, names in evaluate.NAMES.items() for name in names]
+ALL = [(task, name) for task, names in metrics.NAMES.items() for name in names]
 
 
 def regression(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -124,8 +124,8 @@ def test_by_every_metric_the_better_model_wins_and_the_worse_one_loses(task: str
 @pytest.mark.parametrize(("task", "name"), ALL)
 def test_a_resample_of_all_blocks_once_is_the_metric_itself(task: str, name: str) -> None:
     truth, said = answers(task)
-    metric = evaluate._metrics(task, said)[name]  # type: ignore[arg-type]
-    blocks = evaluate.Blocks(np.arange(ROWS) // 7, 100)
+    metric = metrics.of_task(task, said)[name]  # type: ignore[arg-type]
+    blocks = metrics.Blocks(np.arange(ROWS) // 7, 100)
     of_blocks = float(metric.of(metric.sums(truth, said, blocks).sum(axis=0)))
     # only AUROC counts ranks in places, and then these are finer than what it would be judged by
     assert of_blocks == pytest.approx(evaluate.score(truth, said, task).metrics[name], abs=2e-3 if name == "auroc" else 1e-9)  # type: ignore[arg-type]
@@ -148,7 +148,7 @@ def test_a_classifier_that_answers_nan_is_rejected_by_every_metric(task: str) ->
     truth, said = answers(task)
     broken = said.copy()
     broken[3] = np.nan
-    for name in evaluate.NAMES[task]:  # type: ignore[index]
+    for name in metrics.NAMES[task]:  # type: ignore[index]
         assert not Gate().judge(evaluate.compare(name, truth, broken, said, 1, task=task)).passed  # type: ignore[arg-type]
         assert not Gate().judge(evaluate.compare(name, truth, broken, None, task=task)).passed  # type: ignore[arg-type]
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from engine import app
 from engine.configuration import ConfigurationError
 from engine.ledger import Ledger
-from engine.nouns import Closing, Outcome
+from engine.nouns import Closing, Outcome, SliceScore
 from engine.page import charts, document, history
 
 VOID = {"meta"}
@@ -120,6 +120,25 @@ def test_drift_is_shown_as_a_share_of_its_limit_the_furthest_column_first(ledger
     assert page.index('<label title="speed">') < page.index('<label title="load">')
     assert '<rect class="h6"' in page  # 0.5 is 2.5 × its limit of 0.2
     assert "day-3, speed: psi 0.500, limit 0.2, q 2.0e-03, drifted" in page
+
+
+def test_slices_are_shown_against_all_rows_and_the_worst_is_marked(ledger: Ledger) -> None:
+    assert "<h2>Slices" not in document.page(history.read(ledger, "toy"))
+    parts = [("a", 500, 1.0, True), ("<b>", 280, 3.0, True), ("rare", 20, 9.0, False)]
+    slices = tuple(SliceScore("kind", value, rows, {"rmse": rmse}, enough) for value, rows, rmse, enough in parts)
+    story.kept(ledger, 5, rmse=2.0, slices=slices)
+    page = document.page(history.read(ledger, "toy"), now=0.0)
+    panel = page[page.index("<h2>Slices: rmse, group by group") :].partition("</section>")[0]
+    assert [panel.index(f'title="kind={value}"') for value in ("&lt;b&gt;", "a", "rare")] == sorted(
+        panel.index(f'title="kind={value}"') for value in ("&lt;b&gt;", "a", "rare")
+    )
+    assert "day-5, kind=&lt;b&gt;: rmse 3 on 280 rows; all 800: 2; the worst group" in panel
+    assert panel.count('class="mark"') == 1
+    assert panel.count(" pale") == 1
+    assert "day-5, kind: rmse 2 apart, from a to &lt;b&gt;" in panel
+    parser = Balanced()
+    parser.feed(page)
+    assert parser.open == []
 
 
 def test_a_stream_in_its_first_window_has_a_page_too(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,14 @@ from engine import ledger as tables
 from engine.configuration import ConfigurationError, resolve
 from engine.ledger import Cycle, Ledger, encode
 from engine.locks import Locks
-from engine.nouns import Closing, Decision, LiveScore, Outcome, Score
+from engine.nouns import PAST, Closing, Decision, Labelled, LiveScore, Outcome, Score
 from engine.opening import place_of
 from engine.page import history
 from engine.retention import LASTING, Place, Retention, tidy
 from engine.wiring import build
 from serving.repository import Repository
 
-ALL = Retention(releases=100, jobs=100, answers=100, quarantined=100, steps=100)
+ALL = Retention(releases=100, checkpoints=100, jobs=100, answers=100, quarantined=100, steps=100)
 
 
 @pytest.fixture
@@ -116,6 +117,30 @@ def test_what_is_being_written_is_left_alone(place: Place) -> None:
     assert [name.split(".")[0] for name in left(place, "answers")] == ["", "day-2"]
 
 
+def test_copies_of_fetched_windows_go_when_no_fine_tune_may_be_offered_them(place: Place) -> None:
+    made = [story.kept(place.ledger, day) if day in (2, 3) else story.quarantined(place.ledger, day) for day in (1, 2, 3)]
+    made += [story.kept(place.ledger, day) for day in range(4, PAST + 4)]
+    made += [
+        story.promoted(place.ledger, PAST + 4, 1),
+        story.kept(place.ledger, PAST + 5),
+        story.promoted(place.ledger, PAST + 6, 2),
+    ]
+    folder = place.state / "windows" / "toy"
+    for cycle in made:
+        copy = folder / f"{cycle.window.id}.{cycle.window.digest[:12]}"
+        copy.mkdir(parents=True)
+        (copy / "part-0.parquet").write_bytes(b"0123456789")
+    (folder / f"day-99.{'9' * 12}.parquet").touch()  # fetched, and not worked on yet
+    (folder / ".known.jsonl").touch()
+    assert tidy(Retention(windows=PAST + 7), place) == []
+    (freed,) = tidy(Retention(windows=PAST + 6), place)  # version 1 may be put back, 64 good windows before it are offered
+    assert (freed.kind, [name.split(".")[0] for name in freed.names], freed.bytes) == ("windows", ["day-1"], 10)
+    (freed,) = tidy(Retention(windows=1), place)
+    assert [name.split(".")[0] for name in freed.names] == ["day-2", "day-3"]
+    assert tidy(Retention(windows=1), place) == []
+    assert len(left(place, "windows")) == len(made) - 3 + 2
+
+
 def test_a_quarantined_window_goes_with_its_report(place: Place) -> None:
     for day in (1, 2, 3):
         files(place, story.quarantined(place.ledger, day))
@@ -135,6 +160,34 @@ def test_of_old_cycles_the_outcome_the_decision_and_the_lineage_stay(place: Plac
     assert [c.outcome for c in place.ledger.cycles("toy")] == ["promoted", "promoted", "kept", "kept", "promoted"]
     assert len(place.ledger.steps(promoted.id)) == 10
     assert len(history.read(place.ledger, "toy").windows) == 5
+
+
+def labelled(place: Place, cycle: Cycle, when: float) -> None:
+    """A cycle's labelled window, its file beside it."""
+    window = replace(cycle.window, digest=f"{cycle.window.digest[:8]}{'1' * 56}")
+    place.ledger.record(cycle, "label", Labelled(window, when), when)
+    path = place.state / "labelled" / "toy" / f"{window.id}.{window.digest[:12]}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"0123456789")
+
+
+def test_labelled_windows_that_a_fine_tune_may_draw_from_stay_and_older_ones_go(place: Place) -> None:
+    made = {1: story.promoted(place.ledger, 1, 1)}
+    for day in range(2, 111):
+        made[day] = (
+            story.promoted(place.ledger, day, 2 if day == 80 else 3) if day in (80, 100) else story.kept(place.ledger, day)
+        )
+    for day, cycle in sorted(made.items()):
+        # The labels of day 3 came last: it is fresh.
+        labelled(place, cycle, 1000.0 if day == 3 else float(day))
+    waits = story.opened(place.ledger, 200)
+    (place.state / "labelled" / "toy" / f"{waits.window.id}.0123456789ab.parquet").touch()
+    (place.state / "labelled" / "toy" / "orphan.0123456789ab.parquet").touch()
+    (freed,) = tidy(replace(ALL, jobs=1000, answers=1000, steps=1000, labelled=1), place, whole=True)
+    days = sorted(int(name.split(".")[0].removeprefix("day-")) for name in freed.names if name.startswith("day"))
+    # A rollback makes version 2 of day 80 champion again: 64 windows before it are offered.
+    assert (freed.kind, days, len(freed.names)) == ("labelled", [1, 2, *range(4, 80 - PAST)], 2 + 80 - PAST - 4 + 1)
+    assert tidy(replace(ALL, jobs=1000, answers=1000, steps=1000, labelled=1), place, whole=True) == []
 
 
 def test_a_dry_run_says_the_same_and_removes_nothing(place: Place) -> None:
@@ -177,8 +230,8 @@ def test_the_verb_says_what_it_would_free_then_frees_it(place: Place, tmp_path: 
     assert place_of(resolve(settings), place.ledger).repository.root == tmp_path / "models"
     dry = CliRunner().invoke(app.cli, ["gc", "--dry-run", *settings])
     assert dry.output.splitlines() == [
-        "jobs             2               20 bytes  toy.0000000200000000.1, toy.0000000300000000.1",
-        "releases         2               20 bytes  2, 3",
+        "jobs              2               20 bytes  toy.0000000200000000.1, toy.0000000300000000.1",
+        "releases          2               20 bytes  2, 3",
         "would free 40 bytes",
     ]
     assert CliRunner().invoke(app.cli, ["gc", *settings]).output.endswith("freed 40 bytes\n")
@@ -194,7 +247,15 @@ def test_2000_windows_stay_small_and_quick(place: Place) -> None:
         id = f"toy:{window.digest[:16]}:1"
         at = 1.7e9 + 3600 * n
         cycles.append(
-            {"id": id, "stream": "toy", "window_id": window.id, "digest": window.digest, "attempt": 1, "sequence": 1}
+            {
+                "id": id,
+                "stream": "toy",
+                "window_id": window.id,
+                "digest": window.digest,
+                "attempt": 1,
+                "sequence": 1,
+                "rows": window.rows,
+            }
             | {"window": encode(window), "opened": at, "closed": at + 1, "outcome": "kept", "version": 1, "reason": "quiet"}
         )
         results = {

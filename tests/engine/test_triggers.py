@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.nouns import ColumnDrift, DriftReport, LiveScore, Score
+from engine.nouns import ColumnDrift, Decision, DriftReport, LiveScore, Score
 from engine.triggers import All, Any, Degradation, Drift, Evidence, Schedule, Volume
 
 
@@ -66,3 +66,18 @@ def test_any_takes_the_first_that_fires_and_all_needs_every_one() -> None:
 def test_without_triggers_nothing_fires() -> None:
     assert not Any().decide(evidence()).retrain
     assert not All().decide(evidence()).retrain
+
+
+@pytest.mark.parametrize(
+    ("now", "reason"),
+    [
+        ("2013-01-05T00:00:00", "the champion's data is 0.0 of 7 days old"),
+        ("1357603200000000", "no schedule can be kept between the times 2013-01-07T00:00:00 and 1357603200000000"),
+        (
+            "2013-01-30T00:00:00Z",
+            "no schedule can be kept between the times 2013-01-07T00:00:00 and 2013-01-30T00:00:00Z",
+        ),
+    ],
+)
+def test_a_schedule_is_not_confused_by_a_late_window_or_by_another_kind_of_time(now: str, reason: str) -> None:
+    assert Schedule(days=7).decide(evidence(now=now)) == Decision(False, "none", reason)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -16,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from postgres import Cluster
 
 from engine import ledger as module
-from engine.ledger import FencedOut, Ledger, LedgerError, Steps
-from engine.nouns import Closing, Decision, Outcome, Score, Window
+from engine.ledger import Cycle, FencedOut, Ledger, LedgerError, Steps
+from engine.nouns import Acceptance, Closing, Decision, Outcome, Score, Window
 
 ONE = Window("toy", "day-1", "/data/day-1.parquet", "a" * 64, 800, "2024-01-01T00:00:00", "2024-01-01T13:19:00")
 TWO = replace(ONE, id="day-2", digest="b" * 64)
@@ -108,6 +110,16 @@ def test_another_attempt_has_steps_of_its_own(ledger: Ledger):
     second = ledger.again(ONE)
     assert (second.attempt, ledger.steps(second.id)) == (2, [])
     assert ledger.open(ONE).id == second.id
+
+
+def test_an_acceptance_is_there_with_the_attempt_that_it_opens(ledger: Ledger):
+    joined = replace(ONE, parts=("c" * 64, "d" * 64))
+    ledger.record(ledger.open(joined), "close", Closing(Outcome.QUARANTINED, "too fast"), 0.0)
+    second = ledger.again(joined, Acceptance("somebody", "the storm was real"))
+    (step,) = ledger.steps(second.id)
+    assert (step.name, module.decode(Acceptance, step.result)) == ("accept", Acceptance("somebody", "the storm was real"))
+    assert ledger.open(joined) == second
+    assert ledger.unfinished("toy")[0].window == joined
 
 
 def test_work_begun_by_an_older_sequence_of_steps_starts_a_new_attempt(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
@@ -230,7 +242,9 @@ def test_many_processes_may_open_a_new_ledger_in_the_same_moment(url: str):
 def test_a_ledger_of_another_layout_is_refused_with_the_remedy(url: str, monkeypatch: pytest.MonkeyPatch):
     Ledger(url).close()
     monkeypatch.setattr(module, "LAYOUT", 99)
-    with pytest.raises(LedgerError, match="has table layout 2, this program reads layout 99: run the version"):
+    with pytest.raises(
+        LedgerError, match=r"an older version of warmstart \(table layout 3, this one reads 99\): run an older version, or point"
+    ):
         Ledger(url)
 
 
@@ -299,3 +313,71 @@ def test_any_order_of_work_and_restarts_agrees_with_a_dictionary(url: str):
     run_state_machine_as_test(
         machine, settings=settings(max_examples=15, stateful_step_count=15, deadline=None, derandomize=True)
     )
+
+
+def closed(ledger: Ledger, window: Window, outcome: Outcome) -> Cycle:
+    cycle = ledger.again(window)
+    ledger.record(cycle, "decide", Decision(outcome == Outcome.PROMOTED, "none", outcome.value), 0.0)
+    if outcome == Outcome.PROMOTED:
+        ledger.record(cycle, "register", 7, 0.0)
+    ledger.record(cycle, "close", Closing(outcome, outcome.value, 7), 0.0)
+    return ledger.cycle(cycle.id)
+
+
+def test_a_window_may_be_trained_on_once_where_it_first_ended_well(ledger: Ledger):
+    days = [replace(ONE, id=f"day-{n}", digest=str(n) * 64, rows=100 + n) for n in range(6)]
+    endings = [Outcome.KEPT, Outcome.QUARANTINED, Outcome.PROMOTED, Outcome.REJECTED, Outcome.WAITING, Outcome.KEPT]
+    cycles = [closed(ledger, day, outcome) for day, outcome in zip(days, endings, strict=True)]
+    closed(ledger, days[0], Outcome.REJECTED)  # tried again: it stays where it was
+    closed(ledger, days[1], Outcome.KEPT)  # repaired
+    ledger.open(replace(ONE, id="day-6", digest="f" * 64))  # unfinished
+    since, last = cycles[2].opened, days[5].digest
+    assert [w.id for w in ledger.fresh("toy", since, last)] == ["day-3", "day-4", "day-1"]
+    assert ledger.fresh_rows("toy", since, last) == 103 + 104 + 101
+    assert [w.id for w in ledger.past("toy", since, 64, last)] == ["day-0", "day-2"]
+    assert [w.id for w in ledger.past("toy", since, 1, last)] == ["day-2"]
+    assert ledger.fresh_rows("another", 0.0, "") == 0
+    assert ledger.done_with("toy") == {day.digest for day in days}
+    assert ledger.makers("toy") == {7: cycles[2]}
+    assert (ledger.latest("toy", "day-1").attempt, ledger.latest("toy", "day-9")) == (2, None)
+
+
+def test_nothing_that_is_asked_for_every_window_looks_through_the_whole_history(tmp_path: Path):
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    asked: list[tuple[str, Any]] = []
+    sa.event.listen(
+        ledger.engine, "before_cursor_execute", lambda c, cursor, statement, values, *_: asked.append((statement, values))
+    )
+    champion = closed(ledger, ONE, Outcome.PROMOTED)
+    asked.clear()
+
+    steps = Steps(ledger, ledger.open(TWO))
+    ledger.unfinished("toy")
+    steps("champion", begun)
+    ledger.use(steps.cycle)
+    ledger.held("toy")
+    ledger.cycle(champion.id)
+    ledger.fresh_rows("toy", champion.opened, TWO.digest)
+    ledger.fresh("toy", champion.opened, TWO.digest)
+    ledger.past("toy", champion.opened, 64, TWO.digest)
+    ledger.results("toy", "decide", Decision, champion.opened, ('"retrain": true',))
+    ledger.steps(steps.cycle.id)
+    ledger.unsettled("toy")
+    ledger.cycles("toy", limit=10)
+    ledger.forget("toy", 1, ("decide",), (), 64, dry_run=False)
+
+    plans = {}
+    with ledger.engine.connect() as connection:
+        for statement, values in asked:
+            if statement.startswith(("SELECT", "UPDATE", "DELETE")):
+                found = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+                plans[statement] = [row[3] for row in found]
+    ledger.close()
+    assert len(plans) > 12
+    whole = re.compile(r"SCAN (cycle|step)|SEARCH cycle USING .*\(stream=\?\)$")  # all rows, or all of the stream
+    assert [s for s, plan in plans.items() if "LIMIT" not in s and any(map(whole.match, plan))] == []
+    assert [s for s, plan in plans.items() if "USE TEMP B-TREE FOR ORDER BY" in plan and "cycle.stream" in s] == []
+
+
+def begun() -> int:
+    return 1

@@ -170,6 +170,15 @@ def test_a_backlog_whose_last_window_is_quiet_still_retrains_for_the_one_that_as
         assert outcomes[0] == ("kept", 1)
 
 
+def test_a_quiet_window_in_the_middle_of_a_backlog_leaves_what_was_asked_for_to_the_latest(toy: Toy):
+    for day in (2, 3, 4):
+        toy.land(f"day-{day}", rows(day, turned=day == 2))
+    with toy.engine() as engine:
+        assert [outcome for outcome, _ in carried(engine)[:2]] == ["kept", "kept"]
+    decisions = [toy.result(cycle, "decide") for cycle in toy.cycles()[1:]]
+    assert [(d["retrain"], d["cause"]) for d in decisions] == [(False, "drift"), (False, "none"), (True, "deferred")]
+
+
 def test_what_a_backlog_asked_for_is_tried_once_not_with_every_window_after_it(toy: Toy):
     toy.land("day-2", rows(2, turned=True))
     toy.land("day-3", rows(3))

@@ -20,7 +20,7 @@ from engine.configuration import ConfigurationError, resolve
 from engine.data import table
 from engine.locks import Busy
 from engine.nouns import Release
-from engine.opening import releases_of
+from engine.opening import registry_of, releases_of
 from engine.releases import CannotRelease
 from serving.endpoint import Endpoint
 from serving.repository import Repository
@@ -90,7 +90,11 @@ def test_rollback_goes_to_the_version_that_is_asked_for_forwards_too(toy: Toy):
     with pytest.raises(CannotRelease, match="version 9 was never released; these were: 1, 2, 3"):
         toy("rollback", "--to", "9")
     assert Repository(toy.models.parent).prune("toy", keep=1, spare={1}) == (2,)
-    with pytest.raises(CannotRelease, match=r"version 2 is not in the model repository any more .* these are: 1, 3"):
+    words = r"version 2 cannot be put back: its files are no longer in the model repository \(`retention.releases`\)"
+    with pytest.raises(CannotRelease, match=rf"{words}; these can be: 1, 3"):
+        toy("rollback", "--to", "2")
+    registry_of(resolve(["stream=toy"])).remove_files(2)
+    with pytest.raises(CannotRelease, match=rf"{words} nor in MLflow \(`retention.checkpoints`\); these can be: 1, 3"):
         toy("rollback", "--to", "2")
     assert toy.answer().version == 3
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,3 +58,23 @@ class Diverges(TableNet):
 
     def training_step(self, batch: Any, index: int) -> torch.Tensor:
         return super().training_step(batch, index) * float("nan")
+
+
+@dataclass(frozen=True)
+class AlwaysDies(Replay):
+    """Killed every time, as by the kernel when memory is short; before that it says something."""
+
+    def draw(self, *args: Any, **kwargs: Any) -> Any:
+        print("so much memory", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Measured(TableNet):
+    """Writes down the most memory that its process had, in bytes."""
+
+    def __init__(self, *args: Any, peak: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.peak = peak
+
+    def on_train_end(self) -> None:
+        Path(self.peak).write_text(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))

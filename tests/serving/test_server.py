@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -174,6 +177,25 @@ def test_another_server_at_our_port_is_not_taken_for_ours(launch: Launch, runtim
     assert not other.answers()
 
 
+@pytest.mark.parametrize("body", [b"[1]", b'"text"', b"\xff\xfe", b"{}", b'{"name": "' + b"x" * 200_000, b"<html>"])
+def test_whatever_another_program_answers_it_is_not_taken_for_a_server(body: bytes):
+    class Same(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Same) as other:
+        thread = threading.Thread(target=other.handle_request)
+        thread.start()
+        assert serving.server._name(f"http://127.0.0.1:{other.server_port}") is None
+        thread.join()
+
+
 @pytest.mark.parametrize("damage", ["", "{", '{"pid": 1'])
 def test_a_torn_record_does_not_keep_the_server_from_starting(launch: Launch, tmp_path, damage):
     (tmp_path / "state" / "server.json").write_text(damage)
@@ -214,7 +236,7 @@ def test_a_model_that_cannot_be_loaded_is_named_and_keeps_no_other_away(launch: 
 
 
 def test_a_missing_runtime_says_how_to_build_it(tmp_path):
-    with pytest.raises(RuntimeError, match=r"there is no model server in .*`make run` builds it, or: .*nvidia-pytriton==0\.7\.0"):
+    with pytest.raises(RuntimeError, match=r"there is no model server in .*: `warmstart setup` makes it, once"):
         EmbeddedServer.start(tmp_path, tmp_path / "nothing", tmp_path / "state")
 
 

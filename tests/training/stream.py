@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from engine.nouns import Column, JobSpec, Schema, Slices, Window
+from engine.windows import digest_of
 
 SCHEMA = Schema(
     columns=(
@@ -45,7 +46,7 @@ def window(folder: Path, number: int, **changes: Any) -> Window:
     path = folder / f"week-{number:02d}.parquet"
     frame = week(number, **changes)
     frame.write_parquet(path)
-    return Window("toy", path.stem, str(path), path.stem, frame.height)
+    return Window("toy", path.stem, str(path), digest_of(path), frame.height)
 
 
 def job(

@@ -51,6 +51,11 @@ def test_a_small_window_still_gets_its_least_steps() -> None:
     assert Replay(least_steps=32, batch=256).draw(np.zeros(3), 3, False, np.random.default_rng(0)).shape == (32, 256)
 
 
+@pytest.mark.parametrize("strategy", [kind(most_steps=40, batch=10) for kind in (Replay, Warm, Cold)])
+def test_however_many_rows_there_are_a_fit_ends_after_its_most_steps(strategy: Strategy) -> None:
+    assert drawn(strategy).shape == (40, 10)
+
+
 def test_the_same_seed_draws_the_same_rows() -> None:
     assert np.array_equal(drawn(Replay()), drawn(Replay()))
 

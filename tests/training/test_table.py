@@ -11,6 +11,7 @@ import pytest
 
 from engine.data import golden, table
 from engine.nouns import Column, Schema, Slices, Window
+from engine.windows import digest_of
 
 
 def schema(*columns: Column, **more: str) -> Schema:
@@ -113,11 +114,21 @@ def test_classes_are_numbered_in_the_order_of_the_schema(values: list[object], c
 def test_windows_are_read_in_order_of_time_and_ties_stay_as_they_are(tmp_path: Path) -> None:
     pl.DataFrame({"t": [3, 1, 1], "x": [30, 10, 11], "y": [0, 0, 0]}).write_parquet(tmp_path / "a.parquet")
     pl.DataFrame({"t": [2.5], "x": [25], "y": [0.5]}).write_parquet(tmp_path / "b.parquet")
-    windows = [Window("s", name, str(tmp_path / f"{name}.parquet"), name, 0) for name in "ab"]
+    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    windows = [Window("s", path.stem, str(path), digest_of(path), 0) for path in paths]
     frame = table.read(windows, schema(Column("x", "number"), time="t"))
     assert frame.columns == ["x", "y", "t"]
     assert frame["x"].to_list() == [10, 11, 25, 30]
     assert table.read(windows[0], schema(Column("x", "number"), time="t"), columns=["x"]).columns == ["x"]
+
+
+def test_a_supplier_that_begins_to_say_the_time_zone_parts_no_windows(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"t": [datetime(2024, 1, 1, 12), datetime(2024, 1, 1, 11)], "y": [2.0, 1.0]})
+    frame.write_parquet(tmp_path / "a.parquet")
+    zoned = frame.with_columns(pl.col("t").dt.replace_time_zone("UTC").dt.convert_time_zone("Europe/Oslo"))
+    zoned.write_parquet(tmp_path / "b.parquet")
+    windows = [Window("s", path.stem, str(path), digest_of(path), 2) for path in sorted(tmp_path.iterdir())]
+    assert table.read(windows, Schema((), "y", time="t"))["y"].to_list() == [1.0, 1.0, 2.0, 2.0]
 
 
 def test_a_window_that_is_gone_is_named(tmp_path: Path) -> None:

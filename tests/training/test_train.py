@@ -15,13 +15,16 @@ import onnxruntime
 import pytest
 import pytorch_lightning as lightning
 import torch
-from stream import SCHEMA, job, window
+from stream import SCHEMA, job, week, window
 
 from engine import export, train
 from engine.data import golden, table
 from engine.data.batches import Batches
 from engine.data.table import Arrays
+from engine.intact import WindowLost
 from engine.nouns import JobSpec, Slices, Training
+from engine.strategies.replay import Replay
+from engine.windows import digest_of
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -79,8 +82,9 @@ def test_the_judge_rows_have_no_influence(tmp_path: Path) -> None:
     frame = table.read(first, SCHEMA)
     _, _, judge = table.slices(frame.height, Slices(stop=0, judge=0.2))
     spoilt = frame.with_row_index().with_columns(minutes=frame["minutes"].scatter(list(judge), 1e6)).drop("index")
-    spoilt.write_parquet(tmp_path / "spoilt.parquet")
-    b = train.fit(job(tmp_path, "b", [dataclasses.replace(first, uri=str(tmp_path / "spoilt.parquet"))]))
+    path = tmp_path / "spoilt.parquet"
+    spoilt.write_parquet(path)
+    b = train.fit(job(tmp_path, "b", [dataclasses.replace(first, uri=str(path), digest=digest_of(path))]))
     assert all(torch.equal(weights(b)[name], weight) for name, weight in weights(a).items())
 
 
@@ -217,9 +221,32 @@ def test_a_loss_that_is_no_number_ends_the_job_in_words(tmp_path: Path) -> None:
 
 
 def test_a_window_that_changed_after_it_was_listed_is_refused(tmp_path: Path) -> None:
-    changed = dataclasses.replace(window(tmp_path, 0), rows=599)
-    with pytest.raises(ValueError, match="week-00: 599 rows were listed, 600 are there"):
-        train.fit(job(tmp_path, "a", [changed]))
+    listed = window(tmp_path, 0)
+    week(0, rows=599).write_parquet(listed.uri)
+    with pytest.raises(WindowLost, match=r"window week-00 of toy cannot be read from .*: other bytes are there now"):
+        train.fit(job(tmp_path, "a", [listed]))
+
+
+def test_older_windows_that_are_lost_are_left_out_and_named(tmp_path: Path) -> None:
+    windows = [window(tmp_path, number) for number in range(5)]
+    Path(windows[0].uri).unlink()
+    week(9).write_parquet(windows[2].uri)
+    Path(windows[3].uri).write_bytes(b"no Parquet")
+    result = train.fit(job(tmp_path, "a", windows[2:], past=tuple(windows[:2])))
+    assert list(result.left_out) == [windows[number].digest for number in (0, 2, 3)]
+    other = "other bytes are there now than those that landed"
+    assert list(result.left_out.values()) == ["week-00: it is gone", f"week-02: {other}", f"week-03: {other}"]
+    assert result.windows == ("week-01", "week-04")
+    assert (result.rows_fit, result.rows_judge) == (480, 120)
+
+
+def test_windows_are_cut_by_time_though_an_older_one_comes_later(tmp_path: Path) -> None:
+    windows = [window(tmp_path, number) for number in (1, 2, 0)]
+    rows = train._rows(job(tmp_path, "a", windows, slices=Slices(stop=0.2, judge=0.2, min_stop_rows=1)), Replay())
+    assert rows.fitted["time"].is_sorted()
+    assert rows.fitted["time"].max() < rows.stop["time"].min()
+    assert rows.stop["time"].max() < rows.judge["time"].min()
+    assert rows.judge["time"].max() == 3 * 600 - 1
 
 
 class Line(lightning.LightningModule):
@@ -259,9 +286,16 @@ def test_a_model_of_ones_own_trains_exports_and_continues(tmp_path: Path) -> Non
     assert rmse(two, 2, tmp_path) < 12
 
 
+def test_the_weights_of_another_model_are_refused_in_words(champion: Training, tmp_path: Path) -> None:
+    other = {"_target_": "test_train.Line", "rate": 0.1}
+    spec = dataclasses.replace(job(tmp_path, "a", [window(tmp_path, 1)], parent=champion.folder), model=other)
+    with pytest.raises(ValueError, match=r"model: test_train\.Line cannot start from the champion's weights.*`strategy=cold`"):
+        train.fit(spec)
+
+
 def test_a_model_without_the_contract_is_named(tmp_path: Path) -> None:
     spec = dataclasses.replace(job(tmp_path, "a", [window(tmp_path, 0)]), model={"_target_": "test_train.NotLearner"})
-    with pytest.raises(ValueError, match=r"model test_train\.NotLearner is no LightningModule with the members"):
+    with pytest.raises(ValueError, match=r"model: test_train\.NotLearner has no .*adapt; engine\.models\.Learner"):
         train.fit(spec)
 
 
