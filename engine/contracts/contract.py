@@ -134,7 +134,7 @@ class Contract:
         breaches += [shape.absent(frame, name, limit=True) for name in limits if name not in frame.columns]
         limits = {name: limit for name, limit in limits.items() if name in frame.columns}
         for name, limit in limits.items():
-            breaches += self._missing(frame[name], limit, lessons)
+            breaches += self._missing(frame[name], limit, lessons) or self._still(frame[name], limit, lessons)
         breaches += self._rows(frame, limits, lessons, known or {})
         breaches += self._repeated(frame)
         breaches += [breach for check in self.checks for breach in _own(frame, check)]
@@ -166,6 +166,18 @@ class Contract:
         origin = f" ({self.origin(values.name, 'max_missing', lessons)})" if most < self.max_missing else ""
         words = f"{missing} of {len(values)} rows are missing; at most {most:.0%} may be{origin}"
         return [Breach(values.name, words, missing, shape.first(gone), limit=True)]
+
+    def _still(self, values: pl.Series, limits: Limits, lessons: Sequence[Lesson]) -> list[Breach]:
+        if limits.min_spread is None or not values.dtype.is_numeric():
+            return []
+        known = values.cast(pl.Float64).drop_nulls()
+        known = known.filter(known.is_finite())
+        low, high = known.min(), known.max()
+        if len(known) < 2 or high - low >= limits.min_spread:  # type: ignore[operator]
+            return []
+        between = f"{low:.6g} in all rows" if low == high else f"between {low:.6g} and {high:.6g} in all rows"
+        origin = self.origin(values.name, "min_spread", lessons)
+        return [Breach(values.name, f"is {between}; a spread of {limits.min_spread:.3g} is expected ({origin})", limit=True)]
 
     def _rows(
         self, frame: pl.DataFrame, limits: Mapping[str, Limits], lessons: Sequence[Lesson], known: Known

@@ -5,7 +5,7 @@ may come teaches nothing:
 
 | what the first windows show | what is learnt |
 |---|---|
-| numbers that vary | their range, widened on each side by its own width |
+| numbers that vary | their range, widened on each side by its own width; that they vary by a thousandth of the least spread |
 | numbers of which most are one value (a rare event) | no range |
 | numbers that only rise or only fall from window to window (a month, a counter) | no range |
 | a share of missing values | the largest one and 25 points more |
@@ -27,6 +27,7 @@ from engine.ledger import Ledger
 from engine.nouns import Column, Schema, Window
 
 SLACK = 1.0  # of a range, in its own widths
+STILL = 1e-3  # of the smallest spread that was seen; a column that varies less stands still
 MISSING_SLACK = 0.25
 MOST_NEW = 0.5  # of a window's rows may hold categories never seen
 SETTLED = 0.25  # of the rows of a later lesson may hold new categories, or the column has no vocabulary
@@ -81,7 +82,7 @@ def learnt(lessons: Sequence[Lesson]) -> dict[str, Limits]:
             low, high = _range(seen)
             words = _vocabulary(seen)
             missing = min(1.0, max(each.missing for each in seen) + MISSING_SLACK)
-            found[name] = Limits(low, high, missing, words, True if words else None)
+            found[name] = Limits(low, high, _spread(seen), missing, words, True if words else None)
     return found
 
 
@@ -109,6 +110,11 @@ def _range(seen: Sequence[Seen]) -> tuple[float | None, float | None]:
     low, high = min(low for low, _ in spans), max(high for _, high in spans)
     slack = SLACK * (high - low)
     return low - slack, high + slack
+
+
+def _spread(seen: Sequence[Seen]) -> float | None:
+    spreads = [each.high - each.low for each in seen if each.low is not None and each.high is not None]
+    return STILL * min(spreads) if len(spreads) == len(seen) else None
 
 
 def _vocabulary(seen: Sequence[Seen]) -> tuple[str, ...] | None:

@@ -18,6 +18,7 @@ class Limits:
     """What one column may hold; None where nothing is said.
 
     min, max: the smallest and the largest number.
+    min_spread: how far apart a window's smallest and largest number are at least; a column that stands still is a broken sensor.
     max_missing: largest share of nulls and NaN, from 0 to 1.
     categories: the known values of a category.
     growing: other values may come; only a window that consists mostly of others is refused. False where categories are declared
@@ -26,6 +27,7 @@ class Limits:
 
     min: float | None = None
     max: float | None = None
+    min_spread: float | None = None
     max_missing: float | None = None
     categories: tuple[str, ...] | None = None
     growing: bool | None = None
@@ -43,7 +45,7 @@ class Limits:
                     f"Known: {', '.join(names)}"
                 )
         given = dict(settings)
-        for name in ("min", "max", "max_missing"):
+        for name in ("min", "max", "min_spread", "max_missing"):
             value = given.get(name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
                 raise ValueError(f"{where}.{name} is {value!r}, which is no number")

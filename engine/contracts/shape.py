@@ -101,7 +101,8 @@ def target(frame: pl.DataFrame, schema: Schema) -> list[Breach]:
     if schema.task == "regression":
         if not values.dtype.is_numeric():
             return [Breach(schema.target, f"the target holds {values.dtype}, expected numbers")]
-        bad = ~values.cast(pl.Float64).is_finite().fill_null(False)
+        # As the model answers, in FP32: what is beyond that is infinite.
+        bad = ~values.cast(pl.Float64).cast(pl.Float32).is_finite().fill_null(False)
     else:
         if not (values.dtype.is_numeric() or values.dtype == pl.Boolean or _is_text(values.dtype)):
             return [Breach(schema.target, f"the target holds {values.dtype}, expected classes")]

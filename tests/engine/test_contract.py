@@ -415,3 +415,12 @@ def test_a_good_window_does_not_wait_for_pandera() -> None:
         "assert 'pandera' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_a_column_that_varied_may_not_stand_still() -> None:
+    still = frame(4).with_columns(pl.col("speed").first().alias("speed"))
+    (breach,) = Contract().check_frame(still, SCHEMA, LESSONS)
+    assert breach.column == "speed"
+    assert breach.message.startswith(f"is {still['speed'][0]:.6g} in all rows; a spread of ")
+    assert breach.message.endswith(" is expected (learnt from the windows day-1, day-2, day-3)")
+    assert Contract(columns={"speed": {"min_spread": 0}}).check_frame(still, SCHEMA, LESSONS) == ()

@@ -1,4 +1,8 @@
-"""Random damage: what suppliers, disks and editors do to windows and to YAML files, from a seed."""
+"""Random damage: what suppliers, disks and editors do to windows and to YAML files, from a seed.
+
+What only makes another world of the right values (a column in another order, or with its sign turned) is no damage that a file could
+show: to the engine that is drift, and to adapt to it is its work.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +20,37 @@ import pyarrow.parquet as pq
 Table = Callable[[random.Random, pl.DataFrame], pl.DataFrame]
 Bytes = Callable[[random.Random, bytes], bytes]
 
-TEXTS = ["", " ", "None", "NaN", "null", "é", "日本", "🛫", "a\x00b", "\n", "'; drop table cycle;--", "${x}", "../..", "a" * 70_000]
+TEXTS = [
+    "",
+    " ",
+    "None",
+    "NaN",
+    "null",
+    "é",
+    "日本",
+    "🛫",
+    "a\x00b",
+    "\n",
+    "'; drop table cycle;--",
+    "${x}",
+    "../..",
+    "a" * 70_000,
+]
 NUMBERS = [float("nan"), float("inf"), float("-inf"), 1e300, -1e300, 1e-300, 2.0**62 + 1, -0.0, 3.5e38]
-NAMES = ["day {}", "day-{}'", 'day"{}', "day#{}", "day%20{}", "day*{}", "day[{}]", "day?{}", "day{{{}}}", "día-{}", "日{}", "day:{}"]
+NAMES = [
+    "day {}",
+    "day-{}'",
+    'day"{}',
+    "day#{}",
+    "day%20{}",
+    "day*{}",
+    "day[{}]",
+    "day?{}",
+    "day{{{}}}",
+    "día-{}",
+    "日{}",
+    "day:{}",
+]
 
 
 def _pick(chance: random.Random, frame: pl.DataFrame) -> str:
@@ -78,17 +110,12 @@ def _text(chance: random.Random, frame: pl.DataFrame) -> pl.DataFrame:
     return _some(chance, frame, _pick(chance, frame), chance.choice(TEXTS), chance.choice([0.001, 0.1, 1.0]))
 
 
-def _shuffle(chance: random.Random, frame: pl.DataFrame) -> pl.DataFrame:
-    name = _pick(chance, frame)
-    return frame.with_columns(pl.col(name).shuffle(chance.getrandbits(32)))
-
-
 def _scale(chance: random.Random, frame: pl.DataFrame) -> pl.DataFrame:
     numbers = [name for name, dtype in frame.schema.items() if dtype.is_numeric()]
     if not numbers:
         return frame
     name = chance.choice(numbers)
-    return frame.with_columns(pl.col(name) * chance.choice([-1.0, 0.0, 1e-6, 1000.0, 1e9]))
+    return frame.with_columns(pl.col(name) * chance.choice([0.0, 1e-6, 1000.0, 1e9]))
 
 
 def _constant(chance: random.Random, frame: pl.DataFrame) -> pl.DataFrame:
@@ -118,7 +145,7 @@ def _order(chance: random.Random, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 TABLES: list[Table] = [
-    _drop, _rename, _retype, _retype, _hole, _number, _text, _shuffle, _scale, _constant, _codes, _extra, _fewer, _repeat, _order
+    _drop, _rename, _retype, _retype, _hole, _number, _text, _scale, _constant, _codes, _extra, _fewer, _repeat, _order
 ]  # fmt: skip
 
 

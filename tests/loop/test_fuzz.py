@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import itertools
 import os
-from pathlib import Path
 
 import damage
 import pytest
-from toy import STREAM, Toy, rows
+from toy import SCHEMA, STREAM, Toy, rows
 
 from engine import app, evaluate
 from engine.data import table
 from engine.nouns import Outcome
-from toy import SCHEMA
 
 WINDOWS = int(os.environ.get("WARMSTART_FUZZ_WINDOWS", "300"))
 FILES = int(os.environ.get("WARMSTART_FUZZ_FILES", "200"))
+WORSE = 1.25  # a fine-tune moves the error on clean rows a little either way; a wrong one multiplies it
 FIRST = int(os.environ.get("WARMSTART_FUZZ_SEED", "0"))
 
 
@@ -30,13 +29,16 @@ def error_on_clean_rows(toy: Toy, version: int) -> float:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_damaged_windows_end_in_words_and_never_in_a_worse_champion(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
-    """The trigger asks for a retraining whenever it may, so that everything that passes the door is also trained on."""
+    """After four good windows the trigger asks for a retraining whenever it may: what passes the door is also trained on."""
     told: dict[str, int] = {}
+    with toy.engine() as engine:
+        for day in (2, 3, 4):
+            toy.land(f"day-{day}", rows(day))
+            assert [closing.outcome for closing in engine.carry_pending()] == [Outcome.KEPT]
     version, error = 1, error_on_clean_rows(toy, 1)
     with toy.engine("trigger=always", "+stream.source.settle=0") as engine:
-        for number in range(WINDOWS):
-            seed = FIRST + number
-            what = damage.window(seed, rows(1000 + seed), toy.root / "windows", seed)
+        for seed in range(FIRST, FIRST + WINDOWS):
+            what = damage.window(seed, rows(1000 + seed), toy.root / "windows", 10 + seed)
             for closing in engine.carry_pending():
                 told[closing.outcome.value] = told.get(closing.outcome.value, 0) + 1
                 assert closing.reason, what
@@ -44,7 +46,7 @@ def test_damaged_windows_end_in_words_and_never_in_a_worse_champion(toy: Toy, ca
                 if closing.outcome is Outcome.PROMOTED:
                     assert closing.version is not None
                     now = error_on_clean_rows(toy, closing.version)
-                    assert now < error * 1.05, f"seed {seed}: {what}: {now:.3f} after {error:.3f}: {closing.reason}"
+                    assert now < error * WORSE, f"seed {seed}, {what}: {now:.3f} after {error:.3f}: {closing.reason}"
                     version, error = closing.version, min(now, error)
             assert toy.answer().version == version, what
         toy.land("day-5000", rows(5000))
