@@ -42,7 +42,7 @@ def at_work(founded: Toy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(toy.root)
         toy.serve()
-        with toy.engine("gate.margin=1000") as engine:
+        with toy.engine("gate.margin=1000", "stream.contract.learn=0") as engine:
             yield toy, engine
         if (left := toy.server()) is not None:
             left.stop(timeout=0.2)
@@ -273,7 +273,7 @@ def dead(toy: Toy) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("step", ["drift", "score", "close"])
+@pytest.mark.parametrize("step", ["drift", "predict", "close"])
 def test_a_server_that_is_killed_is_started_again_and_the_window_ends(at_work: tuple[Toy, Loop], step: str) -> None:
     toy, engine = at_work
     day = next(DAYS)
@@ -326,7 +326,7 @@ def test_a_server_that_stands_still_is_waited_for(toy: Toy, monkeypatch: pytest.
                 os.kill(server.pid, signal.SIGCONT)
 
         stop = lambda: os.kill(server.pid, signal.SIGSTOP)  # noqa: E731
-        with at_step(engine, "score", stop), outages(engine, go_on_at_the_second) as said:
+        with at_step(engine, "predict", stop), outages(engine, go_on_at_the_second) as said:
             assert one(engine).outcome == "kept"
     assert len(said) == 2
     assert all("did not answer" in words and "within 0.5 s; look at its log" in words for words in said)
