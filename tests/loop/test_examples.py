@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -38,7 +39,9 @@ def examples() -> list[str]:
 
 
 def week(number: int) -> pl.DataFrame:
-    return rows(number, count=400).rename({"at": "sold_at", "speed": "price", "kind": "shop", "wear": "units"})
+    """Sales with the columns of the README's stream."""
+    found = rows(number, count=400).rename({"at": "sold_at", "speed": "price", "kind": "shop", "wear": "units"})
+    return found.with_columns(promoted=pl.col("load") > 2).drop("load")
 
 
 class Project:
@@ -108,6 +111,15 @@ def project(runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         finally:
             server.send_signal(signal.SIGINT)
             assert server.wait(30) == STOPPED
+
+
+def test_the_question_of_the_readme_is_answered(project: Project) -> None:
+    (question,) = re.findall(r"/v2/models/demand/infer -d '(.*?)'\n", (ROOT / "README.md").read_text(), re.DOTALL)
+    (line,) = re.findall(r"HTTP (http://\S+)", (project.root / "serve.log").read_text())
+    with urllib.request.urlopen(f"{line}/v2/models/demand/infer", question.encode(), timeout=20) as answer:
+        (output,) = json.loads(answer.read())["outputs"]
+    assert (output["name"], output["datatype"], output["shape"]) == ("units", "FP32", [1, 1])
+    assert 5 < output["data"][0] < 60
 
 
 def test_every_verb_ends_its_help_with_an_example() -> None:
