@@ -21,6 +21,7 @@ from engine.nouns import (
     Labelled,
     LiveScore,
     Predicted,
+    Resources,
     Score,
     Scorecard,
     Training,
@@ -176,7 +177,13 @@ def _training(training: Training | JobFailure) -> list[str]:
         f"loss {training.fit_loss:.4g}"
         + (f", on the stop slice {training.stop_loss:.4g}" if training.stop_loss is not None else ""),
         phases,
+        *([_resources(training.resources)] if training.resources else ()),
     ]
+
+
+def _resources(used: Resources) -> str:
+    gpu = f", {used.gpu_bytes / 1e6:,.0f} MB on the GPU" if used.gpu_bytes else ""
+    return f"took {used.cpu_seconds:.1f} s of a processor, {used.peak_bytes / 1e6:,.0f} MB of memory at its highest{gpu}"
 
 
 def _card(card: Scorecard) -> list[str]:

@@ -343,6 +343,15 @@ class JobSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Resources:
+    """What a job took: seconds of its processors, and bytes of memory at its highest, on the host and on the GPU."""
+
+    cpu_seconds: float
+    peak_bytes: int
+    gpu_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Training:
     """What a job did. Its folder holds `checkpoint.ckpt`, `model.onnx`, `golden.npz` and, written last, `result.json`.
 
@@ -364,6 +373,7 @@ class Training:
     exported: Literal["graph", "weights"]
     seconds: dict[str, float]
     left_out: dict[str, str] = field(default_factory=dict)
+    resources: Resources | None = None
 
 
 @dataclass(frozen=True, slots=True)

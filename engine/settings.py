@@ -11,7 +11,7 @@ import difflib
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -139,10 +139,18 @@ def _wrong_arguments(node: Mapping[str, Node], path: tuple[str, ...], known: Map
         if name in OF_HYDRA or (name in known and known[name] == value):
             continue
         if takes is not None and name not in takes:
-            yield _no_setting((*path, str(name)), list(takes), f"{target} takes")
+            found = _no_setting((*path, str(name)), list(takes), f"{target} takes")
+            yield replace(found, instead=found.instead + _left_over(path[0])) if len(path) == 1 and found.lost else found
         else:
             yield from _mistyped(value, (takes or {}).get(name, ""), (*path, name))
             yield from wrong(value, None, (*path, name)) if isinstance(value, (list, Mapping)) else ()
+
+
+def _left_over(group: str) -> str:
+    return (
+        f"; a default's settings stay where only `_target_` is replaced: put yours into {group}/NAME.yaml and choose it with "
+        f"`override /{group}: NAME` under `defaults`"
+    )
 
 
 def _no_setting(path: tuple[str, ...], siblings: list[str], takes: str = "") -> Wrong:

@@ -17,6 +17,7 @@ import dataclasses
 import json
 import logging
 import multiprocessing
+import resource
 import signal
 import sys
 import time
@@ -38,7 +39,7 @@ from engine import export
 from engine.data import golden, table
 from engine.data.batches import Batches, InOrder, tensors
 from engine.intact import WindowLost
-from engine.nouns import JobSpec, Training, Window
+from engine.nouns import JobSpec, Resources, Training, Window
 from engine.strategies import Floats, Integers, Strategy
 from engine.strategies.moments import Moments
 
@@ -138,7 +139,15 @@ def _run(spec: JobSpec, folder: Path) -> Training:
         exported=exported,
         seconds={name: round(value, 4) for name, value in seconds.items()},
         left_out=rows.left_out,
+        resources=_resources(),
     )
+
+
+def _resources() -> Resources:
+    """What this process took. Linux counts the resident set in kibibytes (getrusage(2))."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    return Resources(round(used.ru_utime + used.ru_stime, 2), used.ru_maxrss * 1024, gpu)
 
 
 def _rows(spec: JobSpec, strategy: Strategy) -> Rows:

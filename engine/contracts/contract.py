@@ -172,8 +172,10 @@ class Contract:
             return []
         known = values.cast(pl.Float64).drop_nulls()
         known = known.filter(known.is_finite())
-        low, high = known.min(), known.max()
-        if len(known) < 2 or high - low >= limits.min_spread:  # type: ignore[operator]
+        if len(known) < 2:
+            return []
+        low, high = float(known.min()), float(known.max())  # type: ignore[arg-type]
+        if high - low >= limits.min_spread:
             return []
         between = f"{low:.6g} in all rows" if low == high else f"between {low:.6g} and {high:.6g} in all rows"
         origin = self.origin(values.name, "min_spread", lessons)

@@ -31,6 +31,7 @@ def page(history: History, now: float | None = None) -> str:
             '<div class="pair">',
             _latency(history),
             _times(history),
+            _resources(history),
             "</div>",
             _stages(history),
             _story(history),
@@ -182,6 +183,27 @@ def _times(history: History) -> str:
     return (
         "\n<section><h2>Time from window to Outcome</h2><p>In seconds, from the first step to the last, outages included.</p>"
         f'<div class="chart small">{chart}{charts.axis([e.cycle.window.id for e in windows], 4)}</div></section>'
+    )
+
+
+def _resources(history: History) -> str:
+    trained = [e.training.resources if e.training else None for e in history.windows]
+    if not any(trained):
+        return ""
+    memory = [used.peak_bytes / 1e6 if used else None for used in trained]
+    seconds = [used.cpu_seconds if used else None for used in trained]
+    gpu = max((used.gpu_bytes for used in trained if used), default=0)
+    most = f" On the GPU at most {gpu / 1e6:,.0f} MB." if gpu else ""
+    axis = charts.axis([e.cycle.window.id for e in history.windows], 4)
+
+    def small(name: str, unit: str, values: list[float | None]) -> str:
+        named = zip(history.windows, values, strict=True)
+        titles = [f"{e.cycle.window.id}: {_g(v)} {unit}" if v is not None else "" for e, v in named]
+        return f'<div class="chart small">{charts.lines([Line(name, "live", values, titles, dots=True)])}{axis}</div>'
+
+    return (
+        "\n<section><h2>Resources of the fine-tunes</h2><p>Memory of the job's process at its highest, in MB; then the seconds "
+        f"that it kept a processor busy.{most}</p>{small('memory', 'MB', memory)}{small('processor', 's', seconds)}</section>"
     )
 
 

@@ -15,6 +15,7 @@ from engine.nouns import (
     DriftReport,
     LiveScore,
     Outcome,
+    Resources,
     Rule,
     Score,
     Scorecard,
@@ -55,8 +56,11 @@ def promoted(ledger: Ledger, day: int, version: int, folder: Path = Path("/gone"
     else:
         record("champion", None)
         record("decide", Decision(True, "first", "there is no champion yet"))
-    job = folder / cycle.id.replace(":", ".")
-    record("train", Training(str(job), "replay", (f"day-{day}",), None, 1, 560, 80, 160, 20, 0.1, None, "graph", {"fit": 1.0}))
+    job, used = folder / cycle.id.replace(":", "."), Resources(1.5, 400_000_000)
+    record(
+        "train",
+        Training(str(job), "replay", (f"day-{day}",), None, 1, 560, 80, 160, 20, 0.1, None, "graph", {"fit": 1.0}, {}, used),
+    )
     record("judge.1", Scorecard("rmse", 160, Score(160, {"rmse": 1.0}), None, before, 0.1, 0.05))
     record("register", version)
     record("verify.1", Verdict((Rule("latency", True, 1.02, 1.5, "median latency is 1.02× the champion's, 1.50× allowed"),)))

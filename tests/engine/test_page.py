@@ -107,6 +107,14 @@ def test_the_page_says_first_what_a_person_must_know(ledger: Ledger) -> None:
     assert "4 windows, day-1 to day-4" in head
 
 
+def test_what_the_fine_tunes_took_is_shown(ledger: Ledger) -> None:
+    page = document.page(history.read(ledger, "toy"))
+    panel = page[page.index("<h2>Resources of the fine-tunes") :].partition("</section>")[0]
+    assert "day-1: 400 MB" in panel
+    assert "day-1: 1.5 s" in panel
+    assert "On the GPU" not in panel
+
+
 def test_a_rollback_is_told_among_the_windows(ledger: Ledger) -> None:
     row = ledger.intend("toy", 1, 2, "rollback", None)
     ledger.finish(row, "done", Closing(Outcome.PROMOTED, ""))
