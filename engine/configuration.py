@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from engine import settings
 
 if TYPE_CHECKING:
-    from yaml import MarkedYAMLError
+    from yaml import MarkedYAMLError, YAMLError
 
 RECORDED = ("stream", "model", "strategy", "trainer", "trigger", "gate")
 """What a cycle is held to once it began. Where the servers are (`serving`, `platform`) may change under it."""
@@ -152,6 +152,15 @@ def _yaml_problem(error: MarkedYAMLError) -> str:
     return f"this is no YAML ({words}): look at the indentation, the colons and the quotes here and in the line before"
 
 
+def _unreadable(error: YAMLError) -> str:
+    """What is wrong with a file that is no YAML; of a character that cannot be in one YAML says no line."""
+    from yaml import MarkedYAMLError
+
+    if isinstance(error, MarkedYAMLError):
+        return _yaml_problem(error)
+    return f"this is no YAML ({' '.join(str(error).split())}): remove that character"
+
+
 def _usable_files(stream: str | None) -> None:
     """Complain about a file that cannot be a configuration at all."""
     import yaml
@@ -159,6 +168,8 @@ def _usable_files(stream: str | None) -> None:
     for file in settings.own_files(stream):
         try:
             content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise ConfigurationError(f"{_relative(str(file))}: {_unreadable(error)}") from error
         except UnicodeDecodeError as error:
             raise ConfigurationError(f"{_relative(str(file))}: this is no UTF-8 text: save it as UTF-8") from error
         except OSError as error:

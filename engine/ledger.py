@@ -255,7 +255,8 @@ class Ledger:
         }
         with self._fenced(window.stream) as tx:
             # Cycles are told apart by when they were opened, in this order, also when the clock was set back.
-            newest = tx.execute(sa.select(sa.func.max(cycles.c.opened)).where(cycles.c.stream == window.stream)).scalar_one()
+            latest = sa.select(cycles.c.opened).where(cycles.c.stream == window.stream).order_by(cycles.c.opened.desc()).limit(1)
+            newest = tx.execute(latest).scalar_one_or_none()
             row["opened"] = max(time.time(), (newest or 0.0) + TICK)
             tx.execute(cycles.insert().values(**row))
             if accepted:

@@ -167,7 +167,7 @@ def test_a_server_killed_in_the_middle_of_a_cycle_is_started_again_and_the_cycle
     killed = []
 
     def kill(window: object, step: str) -> None:
-        if step in ("score", "stage.1", "release.1") and step not in killed:
+        if step in ("predict", "stage.1", "release.1") and step not in killed:
             killed.append(step)
             os.kill(toy.server().pid, signal.SIGKILL)
 
@@ -175,7 +175,7 @@ def test_a_server_killed_in_the_middle_of_a_cycle_is_started_again_and_the_cycle
         engine.listener.step = kill  # type: ignore[method-assign]
         assert [closing.outcome for closing in engine.carry_pending()] == ["promoted"]
         assert toy.answer().version == 2
-    assert killed == ["score", "stage.1", "release.1"]
+    assert killed == ["predict", "stage.1", "release.1"]
 
 
 def test_the_second_engine_on_a_stream_names_the_first_and_exits_with_4(toy: Toy, until: Callable[..., None]):
