@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.configuration import recorded
+from engine.configuration import ConfigurationError, recorded
 
 if TYPE_CHECKING:
     from engine.display import Display
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from engine.registry import Registry
     from engine.releases import Releases
     from engine.retention import Place
-    from engine.stream import Outside
+    from engine.stream import Outside, Parts
     from serving.server import EmbeddedServer
 
 Configuration = Mapping[str, Any]
@@ -52,6 +52,7 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
     kept = wiring.build(config["retention"], "retention")
     display = Display()
     with open_ledger(config) as ledger, Locks(ledger, state_of(config) / "locks").cycle(parts.name, verb):
+        _same_columns(ledger, parts)
         jobs = wiring.build(config["platform"]["jobs"], "platform.jobs")
         jobs.warm()
         with running_servers(config, verb) as addresses:
@@ -100,6 +101,27 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
                     display.close()
                 jobs.close()
                 _let_go(*(outside.releases for outside in world))
+
+
+def _same_columns(ledger: Ledger, parts: Parts) -> None:
+    """Complain when the live version was made for other columns: it could not be asked about a window, nor started from."""
+    from engine import wiring
+
+    made = [row.cycle for row in ledger.releases(parts.name) if row.state == "done" and row.cycle]
+    step = ledger.step(made[-1], "configuration") if made else None
+    if step is None:
+        return
+    before, now = wiring.schema(json.loads(step.result)["stream"]), parts.schema
+    changed = [name for name in ("target", "task", "classes") if getattr(before, name) != getattr(now, name)]
+    for name in ("columns", "watched"):
+        old, new = ({column.name: column for column in getattr(schema, name)} for schema in (before, now))
+        setting = "watch" if name == "watched" else name
+        changed += [f"{setting}.{column}" for column in {**old, **new} if old.get(column) != new.get(column)]
+    if changed:
+        raise ConfigurationError(
+            f"stream {parts.name!r} has a live version that was made with other settings of {', '.join(changed)} (`stream`): put "
+            "them back, or begin a stream of another name"
+        )
 
 
 def place_of(config: Configuration, ledger: Ledger) -> Place:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from toy import ROWS, Toy, rows
 
+from engine.configuration import ConfigurationError
 from engine.loop import Loop
 from engine.nouns import Closing
 
@@ -244,3 +245,18 @@ def test_classes_are_served_and_windows_with_strange_ones_are_quarantined(empty:
     np.testing.assert_allclose(chances.sum(axis=1), 1, rtol=1e-5)
     metrics = toy.result(toy.cycles()[-1], "score")["score"]["metrics"]  # type: ignore[index]
     assert metrics["accuracy"] > 0.8
+
+
+def test_other_columns_than_those_of_the_live_version_are_refused_before_any_window_is_begun(toy: Toy) -> None:
+    path = toy.root / "stream" / "toy.yaml"
+    before = path.read_text()
+    path.write_text(before.replace("    kind: category\n", "    weight: number\n"))
+    toy.land("day-2", rows(2))
+    with pytest.raises(
+        ConfigurationError,
+        match=r"stream 'toy' has a live version that was made with other settings of columns\.kind, columns\.weight",
+    ):
+        toy("update")
+    path.write_text(before)
+    assert toy("update") == 0
+    assert toy.outcomes()[-1] == ("day-2", "kept", 1)
