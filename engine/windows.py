@@ -77,16 +77,20 @@ class ParquetFolder:
         """Every finished window, oldest first. Raises SourceError when the folder cannot be read, else SourceUnreachable."""
         if self._memory:
             self._memory.load(stream, time_column)
-        found, new = {}, []
+        found: dict[str, Known] = {}
+        unread: list[tuple[tuple[Any, str], Landed]] = []
         for landed in self._landed():
             known = self._known.get(landed.path)
-            if known is None or known.landed != landed:
-                window = (self._memory.recall(landed) if self._memory else None) or self._window(landed, stream, time_column)
-                if window is None:
-                    continue
-                known = Known(landed, window, natural_order(PurePath(landed.path)))
-                new.append(known)
-            found[landed.path] = known
+            if known and known.landed == landed:
+                found[landed.path] = known
+            else:
+                unread.append((natural_order(PurePath(landed.path)), landed))
+        new = []
+        for order, landed in sorted(unread, key=lambda each: each[0]):  # the oldest is read, or fetched, first
+            window = (self._memory.recall(landed) if self._memory else None) or self._window(landed, stream, time_column)
+            if window:
+                found[landed.path] = Known(landed, window, order)
+                new.append(found[landed.path])
         # What is gone is forgotten; little is new from one look to the next, so sorting costs nothing.
         self._known = {known.landed.path: known for known in sorted(found.values(), key=lambda known: known.order)}
         if self._memory:

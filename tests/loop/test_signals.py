@@ -15,7 +15,7 @@ import pytest
 from toy import Toy, rows
 
 ROOT = Path(__file__).parents[2]
-OVERRIDES = ["trigger=always", "gate.margin=-1", "platform.poll=0.05"]
+OVERRIDES = ["trigger=always", "gate.margin=-1", "platform.poll=0.05", "stream.catch_up=each"]
 STOPPED = "stopped; the next start goes on from here"
 SECONDS = 8.0
 """What a start with one window to carry takes, about: the moments are drawn from it."""
