@@ -75,4 +75,5 @@ class CategoryEncoder(nn.Module):
         """Look the codes up, one after the other in the features."""
         if self.training and self.dropout:
             codes = [code * (torch.rand_like(code, dtype=torch.float32) >= self.dropout) for code in codes]
-        return torch.cat([table[code.squeeze(1)] for table, code in zip(self.tables, codes, strict=True)], dim=1)
+        looked_up = nn.functional.embedding  # one Gather in the exported graph, which may then grow
+        return torch.cat([looked_up(code.squeeze(1), table) for table, code in zip(self.tables, codes, strict=True)], dim=1)

@@ -92,12 +92,33 @@ def test_a_new_export_with_old_graph_equals_a_full_one_in_every_weight_and_word(
     assert keys[0]["keys_strings"] == [b"", b"Oslo", b"Rome", "Zürich".encode()]
 
 
-def test_a_table_that_grew_gets_a_new_graph(exported: Path, tmp_path: Path) -> None:
-    module = net(0, 1, cities=tuple(f"town {i}" for i in range(40)))
+def test_a_table_of_words_may_outgrow_the_old_graph(exported: Path, tmp_path: Path) -> None:
+    towns = tuple(f"town {i}" for i in range(40))
+    module = net(0, 1, cities=towns)
+    with torch.no_grad():  # so that every town has an answer of its own
+        for words in module.categories.tables:
+            words.add_(torch.randn(words.shape))
+    before = {t.name: list(t.dims) for t in onnx.load(exported).graph.initializer}
+    assert export.write(module, SCHEMA, tmp_path / "model.onnx", golden.rows(asked()), exported) == "weights"
+    after = {t.name: list(t.dims) for t in onnx.load(tmp_path / "model.onnx").graph.initializer}
+    assert {name: (before[name], after[name]) for name in before if before[name] != after[name]} == {
+        "categories.tables.0": ([16, 8], [64, 8])
+    }
+    inputs = table.inputs(week(9, cities=(*towns, "Oslo", "never seen")), SCHEMA)
+    got = answers(tmp_path / "model.onnx", inputs)
+    np.testing.assert_allclose(got, export.predict(module, inputs, SCHEMA)["minutes"], rtol=1e-5, atol=1e-4)
+    full = export.full(module, SCHEMA, golden.rows(asked()))
+    onnx.save(full, tmp_path / "full.onnx")
+    np.testing.assert_allclose(got, answers(tmp_path / "full.onnx", inputs), rtol=1e-5, atol=1e-4)
+
+
+def test_a_wider_layer_gets_a_new_graph(exported: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = TableNet(SCHEMA, width=40)
+    module.adapt(asked(0), table.target(week(0), SCHEMA), 600)
     assert export.write(module, SCHEMA, tmp_path / "model.onnx", golden.rows(asked()), exported) == "graph"
-    np.testing.assert_allclose(
-        answers(tmp_path / "model.onnx", asked()), export.predict(module, asked(), SCHEMA)["minutes"], rtol=1e-5, atol=1e-4
-    )
+    got = answers(tmp_path / "model.onnx", asked())
+    np.testing.assert_allclose(got, export.predict(module, asked(), SCHEMA)["minutes"], rtol=1e-5, atol=1e-4)
 
 
 def test_other_columns_get_a_new_graph(exported: Path, tmp_path: Path) -> None:
