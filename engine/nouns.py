@@ -15,7 +15,7 @@ Task = Literal["regression", "binary", "multiclass"]
 Cause = Literal["first", "drift", "degradation", "schedule", "volume", "event", "deferred", "none"]
 
 PAST = 64
-"""Past windows offered to a strategy, which takes the ones it wants."""
+"""Windows from before the champion's last that are offered to a strategy, which takes the ones it wants."""
 
 
 class Outcome(StrEnum):
@@ -315,9 +315,6 @@ class Slices:
     stop: float = 0.0
     judge: float = 0.2
     min_stop_rows: int = 200
-
-
-PAST = 64  # windows from before the champion's last that are offered to a strategy; it takes the ones it wants
 
 
 @dataclass(frozen=True, slots=True)
