@@ -197,7 +197,8 @@ def exchange(model: onnx.ModelProto, module: Any, schema: Schema) -> onnx.ModelP
 
 def _looked_up(model: onnx.ModelProto) -> set[str]:
     """The initializers that rows are looked up in and that nothing else asks for: how many rows they have is their own affair."""
-    rows, otherwise = set(), {value.name for value in model.graph.output}
+    rows: set[str] = set()
+    otherwise = {value.name for value in model.graph.output}
     for node in model.graph.node:
         along = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
         for place, name in enumerate(node.input):
