@@ -6,10 +6,10 @@ from kernels.arrays import Array, namespace
 
 
 def bonferroni(p_values: Array) -> Array:
-    """[d] p-values times the number of tests, [d]: calling those at or below a drifted makes any wrong call with a chance of at most a.
+    """[d] p-values times the number of tests: calling those at or below a drifted is wrong even once with a chance of at most a.
 
-    However the tests depend on each other. Stricter than `benjamini_hochberg`, which bounds the share of wrong calls instead. NaN, a
-    test that could not be made, stays NaN and does not count as a test.
+    However the tests depend on each other. Stricter than `benjamini_hochberg`, which bounds the share of wrong calls instead.
+    NaN, a test that could not be made, stays NaN and does not count as a test.
 
     Source: Dunn, "Multiple comparisons among means", 1961.
 

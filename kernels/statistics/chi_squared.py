@@ -50,9 +50,9 @@ def chi_squared(reference: Array, current: Array, least_expected: float = 5.0) -
 def measure(reference: Array, current: Array, confidence: float = 0.95) -> Measured:
     """The statistic of `chi_squared`, its chance and its size: effect, low and high are the populations' Cohen's w.
 
-    w is the square root of chi-squared over the rows, 0 for equal shares; by custom 0.1 is small, 0.3 medium, 0.5 large. It depends
-    on how the rows divide between the sides: compare windows of one reference's size. The effect and the interval are of all
-    categories, see `divergence_interval`, and so is the p-value: a category too rare for the approximation, alone in its
+    w is the square root of chi-squared over the rows, 0 for equal shares; by custom 0.1 is small, 0.3 medium, 0.5 large. It
+    depends on how the rows divide between the sides: compare windows of one reference's size. The effect and the interval are
+    of all categories, see `divergence_interval`, and so is the p-value: a category too rare for the approximation, alone in its
     bin, is tested exactly, which `chi_squared` leaves to the approximation.
 
     >>> import numpy as np
@@ -64,7 +64,7 @@ def measure(reference: Array, current: Array, confidence: float = 0.95) -> Measu
 
 
 def per_row(divergence: Divergence, value: Array, reference: Array, current: Array, confidence: float) -> Measured:
-    """A statistic whose effect is √(statistic / rows); `divergence` is the statistic over nm/(n+m), so that its curvature is 2."""
+    """A statistic whose effect is √(statistic / rows); `divergence` is the statistic over nm/(n+m), of curvature 2."""
     xp = namespace(reference)
     found = measure_divergence(divergence, 2, reference, current, confidence)
     n, m = (counts.sum(axis=-1).astype(xp.float64) for counts in (reference, current))

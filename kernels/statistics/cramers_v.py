@@ -27,8 +27,8 @@ def cramers_v(reference: Array, current: Array) -> Array:
 def measure(reference: Array, current: Array, confidence: float = 0.95) -> Measured:
     """Cramer's V, its chance, and its size: effect is Bergsma's bias-corrected V, low and high limit the populations' V.
 
-    V depends on how the rows divide between the two sides, so compare windows of about one size with one reference. The interval is
-    chi-squared's noncentral one, see `divergence_interval`; the p-value is `chi_squared.measure`'s.
+    V depends on how the rows divide between the two sides, so compare windows of about one size with one reference. The
+    interval is chi-squared's noncentral one, see `divergence_interval`; the p-value is `chi_squared.measure`'s.
 
     Source: Bergsma, "A bias-correction for Cramer's V and Tschuprow's T", 2013.
 

@@ -10,11 +10,11 @@ from kernels.statistics.shares import shares
 
 
 def g_test(reference: Array, current: Array) -> Array:
-    """Twice the log of the likelihood ratio: 2 Σ observed · ln(observed / expected) over the 2 x k table. [..., k] counts to [...].
+    """Twice the log of the likelihood ratio: 2 Σ observed · ln(observed / expected) of the 2 x k table. [..., k] to [...].
 
-    Also 2 (n + m) times the Jensen-Shannon divergence, in nats, whose sides weigh what their rows do. Close to chi-squared where the
-    shares are; unlike it, finite samples of disjoint categories are as far apart as their rows allow. Unpooled, without Yates's or
-    Williams's correction. NaN where a side has no counts.
+    Also 2 (n + m) times the Jensen-Shannon divergence, in nats, whose sides weigh what their rows do. Close to chi-squared
+    where the shares are; unlike it, finite samples of disjoint categories are as far apart as their rows allow. Unpooled,
+    without Yates's or Williams's correction. NaN where a side has no counts.
 
     Source: Wilks, "The likelihood test of independence in contingency tables", 1935; Sokal and Rohlf, "Biometry", 1981.
 
@@ -28,7 +28,7 @@ def g_test(reference: Array, current: Array) -> Array:
 
 
 def measure(reference: Array, current: Array, confidence: float = 0.95) -> Measured:
-    """The statistic, its chance and its size: effect, low and high are the populations' √(G / rows), which is Cohen's w for small ones.
+    """The statistic, its chance and its size: effect, low and high are the populations' √(G / rows), about Cohen's w.
 
     It depends on how the rows divide between the sides, as w does. See `divergence_interval` for the method.
 

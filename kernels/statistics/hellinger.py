@@ -47,7 +47,5 @@ def _squared(p: Array, q: Array) -> Array:
 def _sloped(reference: Array, current: Array) -> Sloped:
     xp = namespace(reference)
     p, q = shares(reference), shares(current)
-    by_reference, by_current = (
-        (1 - xp.sqrt(other / xp.where(own > 0, own, 1.0))) / 2 for own, other in ((p, q), (q, p))
-    )
+    by_reference, by_current = ((1 - xp.sqrt(other / xp.where(own > 0, own, 1.0))) / 2 for own, other in ((p, q), (q, p)))
     return Sloped(_squared(p, q), by_reference, by_current)

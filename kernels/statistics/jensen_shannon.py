@@ -32,7 +32,8 @@ def jensen_shannon(reference: Array, current: Array) -> Array:
 def measure(reference: Array, current: Array, confidence: float = 0.95) -> Measured:
     """The distance, its chance and its size: effect, low and high are the populations' distance, chance's share taken off.
 
-    The interval is the divergence's, see `divergence_interval`, under the root. Above a distance of 0.3 it is wider than it need be.
+    The interval is the divergence's, see `divergence_interval`, under the root. Above a distance of 0.3 it is wider than it
+    need be.
 
     >>> import numpy as np
     >>> found = measure(np.array([100, 200, 100]), np.array([50, 200, 150]))
@@ -53,7 +54,7 @@ def _sloped(reference: Array, current: Array) -> Sloped:
 
 
 def _divergence(p: Array, q: Array) -> Array:
-    """In bits. Each bin's term is taken about the mixture, where it is never negative: close shares lose no digits to each other."""
+    """In bits. A bin's term is taken about the mixture, where it is never negative: close shares lose no digits."""
     xp = namespace(p)
     both = p + q
     e = (p - q) / xp.where(both == 0, 1.0, both)  # p is (1 + e) of the mixture and q is (1 - e)

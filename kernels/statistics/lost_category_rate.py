@@ -26,6 +26,6 @@ def measure(reference: Array, current: Array, confidence: float = 0.95) -> Measu
     >>> import numpy as np
     >>> found = measure(np.array([[90, 6, 4], [500, 500, 0]]), np.array([[50, 0, 0], [100, 0, 0]]))
     >>> found.value.tolist(), found.p_value.round(4).tolist()
-    ([0.1, 0.5], [0.063, 0.0])
+    ([0.1, 0.5], [0.0161, 0.0])
     """
     return new_category_rate.measure(current, reference, confidence)

@@ -28,12 +28,13 @@ def new_category_rate(reference: Array, current: Array) -> Array:
 def measure(reference: Array, current: Array, confidence: float = 0.95) -> Measured:
     """The rate, a bound on its chance, and its size: effect, low and high are the rate of the current's population.
 
-    Given the categories that the reference shows, each current row is new with one chance: the interval is Clopper and Pearson's,
-    never too narrow. New categories turn up without any change where many are rare; the p-value allows for that. Given how often each
-    category occurs on both sides together, every deal of the rows onto the sides is as likely as any other if nothing changed, so
-    all c rows of a category lie in the current with a known chance, and these events are negatively associated: the number of new
-    rows has at most the exponential moments of a sum of independent ones. The p-value is Chernoff's bound from these:
-    valid for any number of rows and categories, a few times larger than the chance itself where that is small.
+    Given the categories that the reference shows, each current row is new with one chance: the interval is Clopper and
+    Pearson's, never too narrow. New categories turn up without any change where many are rare; the p-value allows for that.
+    Given how often each category occurs on both sides together, every deal of the rows onto the sides is as likely as any other
+    if nothing changed, so all c rows of a category lie in the current with a known chance, and these events are negatively
+    associated: the number of new rows has at most the exponential moments of a sum of independent ones. The p-value is
+    Chernoff's bound from these: valid for any number of rows and categories, a few times larger than the chance itself where
+    that is small.
 
     Source: Chernoff, "A measure of asymptotic efficiency for tests ...", 1952; Joag-Dev and Proschan, "Negative association of
     random variables, with applications", 1983, where permutations are shown to be so associated.
@@ -41,7 +42,7 @@ def measure(reference: Array, current: Array, confidence: float = 0.95) -> Measu
     >>> import numpy as np
     >>> found = measure(np.array([[900, 100, 0]] * 2), np.array([[450, 48, 2], [440, 50, 10]]))
     >>> found.value.tolist(), found.p_value.round(6).tolist()
-    ([0.004, 0.02], [0.110889, 1.6e-05])
+    ([0.004, 0.02], [0.196513, 2.3e-05])
     """
     value = host(new_category_rate(reference, current))
     before, after = (np.asarray(host(counts), np.float64) for counts in (reference, current))
@@ -53,7 +54,7 @@ def measure(reference: Array, current: Array, confidence: float = 0.95) -> Measu
 
 
 def _bound(before: Array, after: Array) -> Array:
-    """Chernoff's bound of at least so many new rows: the least over t of exp(Σ log(1 - π + π exp(t c)) - t · new). [..., k] to [...]."""
+    """Chernoff's bound of so many new rows or more: the least over t of exp(Σ log(1 - π + π exp(t c)) - t · new)."""
     from scipy.special import betaln
 
     both = before + after

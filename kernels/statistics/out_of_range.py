@@ -11,7 +11,7 @@ from kernels.statistics.two_proportions import clopper_pearson
 
 
 def out_of_range(outside: Array, current_rows: Array) -> Array:
-    """The share of current values below the reference's minimum or above its maximum: [d] and [d] counts to [d]; NaN without values.
+    """The share of current values below the reference's minimum or above its maximum: [d], [d] to [d]; NaN without values.
 
     >>> import numpy as np
     >>> out_of_range(np.array([5, 0]), np.array([100, 0])).tolist()
@@ -28,16 +28,17 @@ def measure(outside: Array, current_rows: Array, reference_rows: Array, confiden
     current_rows    [d] current values that were looked at, m; reference_rows [d] those that the range is over, n
 
     The next of n + 1 exchangeable values is a new extreme with a chance of at most 2/(n+1), but one such range serves all m, so
-    their number is not binomial: if nothing changed it is beta-binomial(m, 2, n - 1), the number of current values that are drawn
-    before the second reference value of an urn. Whatever the distribution; ties only make it conservative. The interval is
-    Clopper and Pearson's, given the range. NaN where a side has no values; one reference value has p-value 1, its range being a point.
+    their number is not binomial: if nothing changed it is beta-binomial(m, 2, n - 1), the number of current values that are
+    drawn before the second reference value of an urn. Whatever the distribution; ties only make it conservative. The interval
+    is Clopper and Pearson's, given the range. NaN where a side has no values; one reference value has p-value 1, its range
+    being a point.
 
     Source: Epstein, "Tables for the distribution of the number of exceedances", 1954.
 
     >>> import numpy as np
     >>> found = measure(np.array([1, 6]), np.array([1000, 1000]), np.array([1000, 1000]))
     >>> found.p_value.round(4).tolist(), found.low.round(4).tolist()
-    ([0.7502, 0.062], [0.0, 0.0022])
+    ([0.7501, 0.0622], [0.0, 0.0022])
     """
     value = host(out_of_range(outside, current_rows))
     k, m, n = (np.asarray(host(counts), np.float64) for counts in (outside, current_rows, reference_rows))
@@ -55,9 +56,11 @@ def _all_current(j: Array, m: Array, n: Array) -> Array:
 
     j = np.where(j <= m, j, np.nan)
     logs = np.log1p(n + m) - np.log1p(n + m - j) + betaln(m + 1, n + 1) - betaln(m - j + 1, n + 1)
-    return np.nan_to_num(np.exp(logs), nan=0.0)
+    chance: Array = np.nan_to_num(np.exp(logs), nan=0.0)
+    return chance
 
 
 def _one_reference(k: Array, m: Array, n: Array) -> Array:
     """The chance that the first k drawn are the current's and the next is the reference's."""
-    return _all_current(k, m, n) * n / np.maximum(n + m - k, 1)
+    chance: Array = _all_current(k, m, n) * n / np.maximum(n + m - k, 1)
+    return chance

@@ -11,10 +11,10 @@ from kernels.statistics.shares import smoothed_shares
 def psi(reference: Array, current: Array, smoothing: float = 0.5) -> Array:
     """How far the bins' shares moved: the sum over bins of (q - p) ln(q / p). [..., k] counts to [...] nats.
 
-    Zero bins: `smoothing` is added to every filled bin of both before the shares are taken (0.5, Jeffreys' prior), so that a bin
-    that is empty on one side gives a finite term, and one that weighs less the more rows there are. With 0, such a bin gives
-    infinity. A bin that is empty on both sides is left out: mass there would be drift between samples of different sizes. NaN where
-    a side has no counts at all: seeing nothing is not stability.
+    Zero bins: `smoothing` is added to every filled bin of both before the shares are taken (0.5, Jeffreys' prior), so that a
+    bin that is empty on one side gives a finite term, and one that weighs less the more rows there are. With 0, such a bin
+    gives infinity. A bin that is empty on both sides is left out: mass there would be drift between samples of different sizes.
+    NaN where a side has no counts at all: seeing nothing is not stability.
 
     By custom, below 0.1 is stable and above 0.2 has shifted; with few rows chance alone exceeds that: expect about
     (k - 1)(1/rows of one + 1/rows of the other).

@@ -8,7 +8,7 @@ from kernels.arrays import Array, namespace
 
 
 class Pooled(NamedTuple):
-    """Two rows of counts, [..., k + 1] float64: the rare bins are empty and their sum is the last one; `lone` [...]: it is rare too.
+    """Two rows of counts, [..., k + 1] float64, with the rare bins emptied into the last one; `lone` [...]: it is rare too.
 
     A lone rare bin has no chi-squared distribution, whatever else is in the table.
     """

@@ -37,8 +37,8 @@ def measure(reference: Array, current: Array, confidence: float = 0.95) -> Measu
     the p-value is an upper bound, so this is the least sensitive test of the family. The effect is the distance less, in
     quadrature, the one that chance alone brings. Where most categories are seen once, unseen ones break the lower limit.
 
-    Source: McDiarmid, "On the method of bounded differences", 1989; Berend and Kontorovich, "A sharp estimate of the binomial mean
-    absolute deviation with applications", 2013.
+    Source: McDiarmid, "On the method of bounded differences", 1989; Berend and Kontorovich, "A sharp estimate of the binomial
+    mean absolute deviation with applications", 2013.
 
     >>> import numpy as np
     >>> found = measure(np.array([1000, 2000, 1000]), np.array([500, 2000, 1500]))

@@ -46,7 +46,8 @@ def _exact(a: Array, n: Array, b: Array, m: Array) -> Array:
     # So little is expected that nobody is beyond TERMS by chance: the lower tail of such an x is that of TERMS, which is 1.
     upwards, downwards = x[:, None] + np.arange(TERMS), np.minimum(x, TERMS - 1)[:, None] - np.arange(TERMS)
     tails = [_hypergeometric(j, total[:, None], n[:, None], m[:, None]).sum(axis=1) for j in (upwards, downwards)]
-    return np.minimum(2 * np.minimum(*tails), 1.0)
+    chance: Array = np.minimum(2 * np.minimum(*tails), 1.0)
+    return chance
 
 
 def _hypergeometric(j: Array, total: Array, n: Array, m: Array) -> Array:
