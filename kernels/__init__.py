@@ -9,8 +9,9 @@ from types import ModuleType
 
 from kernels.arrays import Array, namespace, on_device
 from kernels.column_counts import ColumnCounts
+from kernels.count_distances import CountDistances
 
-__all__ = ["ColumnCounts", "category_counts", "ks_wasserstein", "profile", "sort_columns"]
+__all__ = ["ColumnCounts", "CountDistances", "category_counts", "distances", "ks_wasserstein", "profile", "sort_columns"]
 
 
 def profile(x: Array, edges: Array) -> ColumnCounts:
@@ -57,6 +58,32 @@ def category_counts(codes: Array, size: int) -> Array:
     if beyond := int(counts[size]):
         raise ValueError(f"{beyond} codes are {size} or more: pass the size of the vocabulary that made them")
     return counts[:size]
+
+
+def distances(reference: Array, current: Array, smoothing: float = 0.5) -> CountDistances:
+    """PSI, Jensen-Shannon, Kullback-Leibler, Hellinger and total variation of all columns, in one pass over their counts.
+
+    Integer counts [d, k] on both sides, whose columns may have fewer bins and zeros behind them. Half a row, `smoothing`, is
+    added to each filled bin for PSI and Kullback-Leibler. The same to rounding as the five functions of `kernels.statistics`.
+
+    >>> import numpy as np
+    >>> found = distances(np.array([[100, 200, 100]]), np.array([[50, 200, 150]]))
+    >>> found.psi.round(4).tolist(), found.total_variation.tolist()
+    ([0.136], [0.125])
+    """
+    if reference.ndim != 2 or reference.shape != current.shape:
+        raise ValueError(f"counts are {reference.shape} and {current.shape}: pass two of one shape, [columns, bins]")
+    if reference.dtype.kind not in "iu" or current.dtype.kind not in "iu":
+        raise TypeError(f"counts are {reference.dtype} and {current.dtype}: pass integers")
+    if len({namespace(counts) for counts in (reference, current)}) > 1:
+        raise TypeError("one array is on the GPU and another is not: move them to the same place")
+    if on_device(reference):
+        from kernels import gpu_distances
+
+        return gpu_distances.distances(reference, current, smoothing)
+    from kernels import cpu_distances
+
+    return cpu_distances.distances(reference, current, smoothing)
 
 
 def ks_wasserstein(sorted_a: Array, sorted_b: Array) -> tuple[float, float]:
