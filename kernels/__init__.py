@@ -5,13 +5,25 @@ Statistics over what these return are in `kernels.statistics`, one file each.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 
-from kernels.arrays import Array, namespace, on_device
+from kernels.arrays import Array, on_device
 from kernels.column_counts import ColumnCounts
 from kernels.count_distances import CountDistances
+from kernels.sorted_gaps import SortedGaps
 
-__all__ = ["ColumnCounts", "CountDistances", "category_counts", "distances", "ks_wasserstein", "profile", "sort_columns"]
+__all__ = [
+    "ColumnCounts",
+    "CountDistances",
+    "SortedGaps",
+    "category_counts",
+    "distances",
+    "ks_wasserstein",
+    "profile",
+    "sort_columns",
+    "sorted_gaps",
+]
 
 
 def profile(x: Array, edges: Array) -> ColumnCounts:
@@ -97,9 +109,32 @@ def ks_wasserstein(sorted_a: Array, sorted_b: Array) -> tuple[float, float]:
     >>> ks_wasserstein(np.array([0.0, 1.0]), np.array([1.0, 2.0]))
     (0.5, 1.0)
     """
-    if len(sorted_a) == 0 or len(sorted_b) == 0:
-        return float("nan"), float("nan")
-    return _backend(sorted_a, sorted_b).ks_wasserstein(sorted_a, sorted_b)  # type: ignore[no-any-return]
+    gaps = sorted_gaps([sorted_a], [sorted_b])
+    return float(gaps.widest[0]), float(gaps.area[0])
+
+
+def sorted_gaps(reference: Sequence[Array], current: Sequence[Array]) -> SortedGaps:
+    """What the exact statistics need of d columns, from one merge of each column's two sorted samples.
+
+    Each side holds d arrays, as `sort_columns` leaves them: float32 or float64, one-dimensional, ascending and free of NaN, of any
+    lengths. The arrays that come back are where these are; the same arguments give the same bits on any number of cores.
+
+    >>> import numpy as np
+    >>> gaps = sorted_gaps([np.array([0.0, 1.0])], [np.array([1.0, 2.0, 4.0])])
+    >>> gaps.widest.round(4).tolist(), gaps.area.round(4).tolist()
+    ([0.6667], [1.8333])
+    """
+    if len(reference) != len(current):
+        raise ValueError(
+            f"{len(reference)} columns of reference and {len(current)} of current: pass the same columns in one order"
+        )
+    if _all_on_device(*reference, *current):
+        from kernels import gpu_sorted
+
+        return gpu_sorted.sorted_gaps(reference, current)
+    from kernels import cpu_sorted
+
+    return cpu_sorted.sorted_gaps(reference, current)
 
 
 def sort_columns(x: Array) -> list[Array]:
@@ -114,12 +149,18 @@ def sort_columns(x: Array) -> list[Array]:
 
 def _backend(*arrays: Array) -> ModuleType:
     """The module for where the arrays are. Imported here, so that importing `kernels` costs neither numba nor CuPy."""
-    if len({namespace(array) for array in arrays}) > 1:
-        raise TypeError("one array is on the GPU and another is not: move them to the same place")
-    if on_device(arrays[0]):
+    if _all_on_device(*arrays):
         from kernels import gpu
 
         return gpu
     from kernels import cpu
 
     return cpu
+
+
+def _all_on_device(*arrays: Array) -> bool:
+    """Whether the arrays are CuPy's; no arrays are nowhere, and so on the CPU."""
+    places = {on_device(array) for array in arrays}
+    if len(places) > 1:
+        raise TypeError("one array is on the GPU and another is not: move them to the same place")
+    return True in places
