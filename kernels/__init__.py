@@ -96,9 +96,10 @@ def rbf_sums(rows: Array, weights: Array, bandwidth: float) -> RbfSums:
     K is never stored: the time is that of n² / 2 · (d + P) multiplications, the memory that of a copy of the rows. Entries are
     float32, good to about 1e-7 of the squared distance from the middle over the squared bandwidth; sums are float64.
 
+    >>> import math
     >>> import numpy as np
     >>> sums = rbf_sums(np.array([[0.0], [1.0], [3.0]]), np.array([[1], [1], [-1]], np.int8), bandwidth=0.5**0.5)
-    >>> sums.quadratic.round(5).tolist(), round(2 * np.exp(-1) - 2 * np.exp(-9) - 2 * np.exp(-4), 5)
+    >>> sums.quadratic.round(5).tolist(), round(2 * (math.exp(-1) - math.exp(-9) - math.exp(-4)), 5)
     ([0.69888], 0.69888)
     """
     if rows.ndim != 2 or weights.ndim != 2 or len(rows) != len(weights):

@@ -1,8 +1,8 @@
 """`kernels.rbf_sums` on the CPU: the kernel matrix in tiles that fit the caches, each computed, used and forgotten.
 
-A tile costs one float32 matrix product for the distances, one exponential in place, and one product with all the weights; sums over
-tiles are float64. The products use both cores by themselves, the exponential is shared out over threads. Tiles on both sides of
-the diagonal are the same: one of the two is computed. Beside the rows, memory is one copy of them and a few tiles.
+A tile costs one float32 matrix product for the distances, one exponential in place, and one product with all the weights; sums
+over tiles are float64. NumPy's products use every core by themselves, the exponential is shared out over threads. A tile and its
+mirror image beyond the diagonal are the same: one of the two is computed. Beside the rows, memory is one copy of them and a tile.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@
 #define PADDED (TILE + 4) // neighbours along the other way lie in other banks, and four in a row can still be read at once
 #define WEIGHTS (CHUNKS * TILE)
 
-extern "C" __global__ __launch_bounds__(SIDE * SIDE)
+extern "C" __global__ __launch_bounds__(SIDE * SIDE, 1)
 void rbf_sums(const float* __restrict__ z,               // [rows][columns], in kernel units: K = exp(-|a - b|²)
               const signed char* __restrict__ weights,   // [rows][WEIGHTS]
               long long rows, int columns, int tiles,    // tiles: that cover the rows
