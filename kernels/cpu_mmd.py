@@ -54,7 +54,7 @@ def rbf_sums(rows: Array, weights: Array, bandwidth: float) -> RbfSums:
                 quadratic += 2 * np.einsum("np,np->p", w_a, products[:, :-1], dtype=np.float64)
                 linear += products[:, :-1].sum(axis=0, dtype=np.float64) + row_sums @ w_a
                 total += 2 * float(row_sums.sum())
-    return RbfSums(quadratic, linear, np.float64(total))
+    return RbfSums(quadratic, linear, np.asarray(total))
 
 
 def _exponential(exponents: Array) -> None:

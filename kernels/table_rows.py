@@ -15,6 +15,7 @@ import numpy as np
 from kernels.arrays import Array, namespace
 
 QUANTILE_ROWS = 20_000  # rows that medians and quartiles are taken from, evenly spread over the table
+FARTHEST = 1e6  # deviations; what lies beyond is put there, so that its square is a float32
 SLAB = 1 << 14  # rows converted at a time
 
 
@@ -35,13 +36,13 @@ def comparable(x: Array, y: Array, dtype: str = "float64", scaled: bool = True) 
 
     The deviation is the reference's interquartile range over 1.349, which a few outliers do not move; where a column's quartiles
     are equal, its standard deviation; where the reference is constant, the current's. A constant on both sides is left as it is.
-    scaled  False leaves the columns in their own unit, as for an embedding, whose columns share one
+    scaled  False takes one unit for all columns, the median of theirs, as for an embedding: it keeps the distances between rows
 
     The row below without a value has no part.
 
-    >>> x, y = comparable(np.array([[1.0], [2.0], [3.0]]), np.array([[np.inf], [4.0]]), scaled=False)
-    >>> x.tolist(), y.tolist()
-    ([[-1.0], [0.0], [1.0]], [[2.0]])
+    >>> x, y = comparable(np.array([[1.0], [2.0], [3.0], [4.0]]), np.array([[np.inf], [4.349]]))
+    >>> x.round(4).tolist(), y.round(4).tolist()
+    ([[-1.349], [-0.6745], [0.0], [0.6745]], [[0.9099]])
     """
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"the tables are {x.shape} and {y.shape}: pass both as [rows, columns], with the same columns")
@@ -53,8 +54,10 @@ def comparable(x: Array, y: Array, dtype: str = "float64", scaled: bool = True) 
         middle[j], own = _middle_and_deviation(x[:, j])
         other_middle, other = _middle_and_deviation(y[:, j])
         middle[j] = xp.where(middle[j] == middle[j], middle[j], other_middle)  # a column without a value on this side
-        if scaled:
-            unit[j] = xp.where(own > 0, own, xp.where(other > 0, other, 1.0))
+        unit[j] = xp.where(own > 0, own, xp.where(other > 0, other, xp.nan))
+    if not scaled and (unit == unit).any():
+        unit[:] = xp.median(unit[unit == unit])
+    unit = xp.where(unit == unit, unit, 1.0)
     middle = xp.where(middle == middle, middle, 0.0)
     return _filled(x, middle, unit, dtype), _filled(y, middle, unit, dtype)
 
@@ -84,8 +87,7 @@ def _filled(x: Array, middle: Array, unit: Array, dtype: str) -> Array:
         present = xp.isfinite(part)
         seen = present.any(axis=1)
         values = xp.where(present, part, middle) - middle
-        values /= unit
-        values = values[seen]
+        values = xp.clip(values[seen] / unit, -FARTHEST, FARTHEST)
         out[kept : kept + len(values)] = values
         kept += len(values)
     return out[:kept]  # type: ignore[no-any-return]

@@ -17,9 +17,9 @@ SLAB = 1 << 14
 def linear_time_mmd(x: Array, y: Array, width: float) -> tuple[float, float]:
     """The squared discrepancy of rows x and y [n, d] under a Gaussian kernel of that bandwidth, and its variance.
 
-    Rows are taken two at a time from each side: k(x, x') + k(y, y') - k(x, y') - k(x', y) is unbiased for the squared discrepancy,
-    and the mean of n / 2 of them is normal with a known variance, change or none. What the larger side has more is left out. The
-    order of the rows must mean nothing: shuffle what is sorted. NaN for fewer than two pairs.
+    Rows are taken two at a time from each side: k(x, x') + k(y, y') - k(x, y') - k(x', y) is unbiased for the squared
+    discrepancy, and the mean of n / 2 of them is normal with a known variance, change or none. What the larger side has more is
+    left out. The order of the rows must mean nothing: shuffle what is sorted. NaN for fewer than two pairs.
 
     Source: Gretton et al., "A kernel two-sample test", 2012, section 6.
 
@@ -46,8 +46,8 @@ def measure(x: Array, y: Array, *, scaled: bool = True, seed: int = 0, confidenc
 
     Of all rows of the smaller side and as many of the other, in an order drawn by the seed; made comparable by
     `kernels.table_rows`, under the bandwidth of `kernels.statistics.mmd`. The effect is that one's too, its interval wider: use
-    this where there are more rows than `mmd` can compare with each other. P-value and interval are normal, to be trusted from some
-    fifty pairs on. NaN for fewer than two pairs of rows on a side; where all rows are alike, 0 with p-value 1.
+    this where there are more rows than `mmd` can compare with each other. P-value and interval are normal, to be trusted from
+    some fifty pairs on. NaN for fewer than two pairs of rows on a side; where all rows are alike, 0 with p-value 1.
 
     >>> rng = np.random.default_rng(0)
     >>> changed = measure(rng.standard_normal((4000, 2)), rng.standard_normal((4000, 2)) + 0.5)

@@ -22,8 +22,8 @@ def mmd(x: Array, y: Array, width: float) -> float:
     """The unbiased squared discrepancy of rows x [n, d] and y [m, d] under a Gaussian kernel of that bandwidth.
 
     The mean similarity of two rows of x, and of two of y, less twice that of one of each: 0 on average where nothing changed, so
-    that it may be negative; at most 2. Quadratic in the rows but not in memory: see `kernels.rbf_sums`. The rows are taken as they
-    are, all of them, and must be finite.
+    that it may be negative; at most 2. Quadratic in the rows but not in memory: see `kernels.rbf_sums`. The rows are taken as
+    they are, all of them, and must be finite.
 
     Source: Gretton et al., "A kernel two-sample test", 2012.
 
@@ -115,7 +115,8 @@ def of_squared(squared: Array, variance: Array, confidence: float) -> tuple[Arra
 
     xp = namespace(squared)
     reach = float(ndtri((1 + confidence) / 2)) * xp.sqrt(variance)
-    return tuple(xp.sqrt(xp.maximum(bound, 0.0)) for bound in (squared, squared - reach, squared + reach))  # type: ignore[return-value]
+    effect, low, high = (xp.sqrt(xp.maximum(bound, 0.0)) for bound in (squared, squared - reach, squared + reach))
+    return effect, low, high
 
 
 def _squared(both: Array, signs: Array, n: int, m: int, width: float) -> Array:
