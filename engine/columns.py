@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy.typing as npt
@@ -69,13 +70,14 @@ def refuse_rounding(values: pl.Series) -> None:
 
 def value_counts(values: pl.Series) -> dict[str, int]:
     """How often each value of a text column occurs, the most frequent first; null and "" are one value."""
-    counted = values.alias("value").value_counts(name="rows")
-    text = counted.select(pl.col("value").cast(pl.String).fill_null(""), pl.col("rows").cast(pl.Int64))
-    summed = text.group_by("value").sum().sort("rows", "value", descending=[True, False])
-    return dict(zip(summed["value"].to_list(), summed["rows"].to_list(), strict=True))
+    counted = values.alias("value").value_counts(sort=True, name="rows")
+    found: dict[str, int] = {}
+    for value, rows in zip(counted["value"].cast(pl.String).to_list(), counted["rows"].to_list(), strict=True):
+        found[value or ""] = found.get(value or "", 0) + rows
+    return found
 
 
-def numbers_as_text(name: str, values: dict[str, int]) -> str | None:
+def numbers_as_text(name: str, values: Iterable[str]) -> str | None:
     """A sentence about a text column whose every value is a number, which it is compared as only once it is cast; else None."""
     known = pl.Series([value for value in values if value], dtype=pl.String)
     if len(known) < 2 or known.cast(pl.Float64, strict=False).null_count():

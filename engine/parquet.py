@@ -43,14 +43,14 @@ def profile_of(
     by: SegmentBy | None = None,
     seed: int = 0,
 ) -> Profile:
-    """The Profile of all rows of one or more Parquet files, over the edges and segments of `reference`, else over their own quantiles.
+    """The Profile of all rows of Parquet files, over the edges and segments of `reference`, else over their own quantiles.
 
     All columns, or only `columns`. It is the Profile that `engine.profile.build` would make of the table in memory. Without a
     reference the files are read twice: the first time for range and quantiles, which come from 10,000 rows drawn by `seed`.
 
     Raises ValueError, which names the column, when files or reference differ in columns or in what these hold, when a column is
-    nested, holds integers beyond 2^53, or text of more than 100,000 different values, and when there are no rows. Warns of numbers
-    that are stored as text.
+    nested, holds integers beyond 2^53, or text of more than 100,000 different values, and when there are no rows. Warns of
+    numbers that are stored as text.
     """
     files = [paths] if isinstance(paths, Path) else list(paths)
     if not files:

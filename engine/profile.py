@@ -250,7 +250,7 @@ class _Counting:
         self.seen = 0
         self.sample: list[list[Floats]] = []
         self.narrow = np.ones(len(self.numbers), dtype=bool)
-        self.counts = self._counts([np.empty(0, dtype=np.float32)] * len(self.numbers), 0)
+        self._counted: kernels.ColumnCounts | None = None
         self.distinct = distinct
         self.crowded: list[str] = []
         self.categories: dict[str, dict[str, int]] = {name: {} for name, kind in kinds.items() if kind == "category"}
@@ -258,12 +258,13 @@ class _Counting:
     def add(self, batch: pl.DataFrame) -> None:
         """Count the next rows."""
         columns = [number(batch[name]) for name in self.numbers]
-        self.narrow &= [column.dtype == np.float32 for column in columns]
+        self.narrow &= np.array([column.dtype == np.float32 for column in columns], dtype=bool)
         first, last = np.searchsorted(self.drawn, [self.seen, self.seen + batch.height])
         here = self.drawn[first:last] - self.seen
         self.sample.append([column[here] for column in columns])
         self.seen += batch.height
-        self.counts = self.counts.merge(self._counts(columns, batch.height))
+        counts = self._counts(columns, batch.height)
+        self._counted = counts if self._counted is None else self._counted.merge(counts)
         for name, known in self.categories.items():
             if name in self.crowded:
                 continue
@@ -289,6 +290,11 @@ class _Counting:
         back = np.argsort(np.concatenate(groups))
         arrays = {f.name: [getattr(part, f.name) for part in parts] for f in fields(kernels.ColumnCounts) if f.name != "rows"}
         return kernels.ColumnCounts(**{name: np.concatenate(each)[back] for name, each in arrays.items()}, rows=rows)
+
+    @property
+    def counts(self) -> kernels.ColumnCounts:
+        """Of all the rows."""
+        return self._counts([np.empty(0)] * len(self.numbers), 0) if self._counted is None else self._counted
 
     def samples(self) -> tuple[F64, ...]:
         """Of every numeric column the drawn values that are finite, ascending."""

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 import kernels
-from engine.profile import Profile, SegmentBy
+from engine.profile import QUANTILES, Profile, SegmentBy
 
 FORMAT = 2  # 1 was a .npz of NumPy
 NAME = "profile.arrow"
@@ -115,9 +115,9 @@ def _profile(table: pa.Table, rows: int, whole: Profile | None = None) -> Profil
     if whole is not None:
         edges = whole.edges
     else:
-        edges = np.stack([array("edges", place) for place in numeric]) if numeric else np.empty((0, 0))
+        edges = np.stack([array("edges", place) for place in numeric]) if numeric else np.empty((0, QUANTILES + 2))
     counts = {field: table[field].to_numpy()[numeric].astype(SCHEMA.field(field).type.to_pandas_dtype()) for field in MOMENTS}
-    counts["counts"] = np.array([array("counts", place) for place in numeric], np.int64).reshape(len(numeric), -1)
+    counts["counts"] = np.array([array("counts", place) for place in numeric], np.int64).reshape(len(numeric), edges.shape[1] + 1)
     return Profile(
         rows,
         tuple(names[place] for place in numeric),
