@@ -50,6 +50,7 @@ class _Measured:
 
 def compare(reference: Profile, current: Profile, limits: DriftLimits, window: str, version: int) -> DriftReport:
     """Compare two Profiles that count the same columns over the same edges; `window` and `version` name them in the report."""
+    reference.suits(current)
     measured = [*_numbers(reference, current), *(_category(reference, current, name) for name in reference.categories)]
     q_values = benjamini_hochberg(np.array([m.p_value for m in measured]))
     columns = tuple(_judged(m, float(q), limits) for m, q in zip(measured, q_values, strict=True))
@@ -71,7 +72,7 @@ def _numbers(reference: Profile, current: Profile) -> list[_Measured]:
     if not reference.numbers:
         return []
     a, b = reference.counts, current.counts
-    psis, distances = (statistic(a.counts_and_missing, b.counts_and_missing) for statistic in (psi, jensen_shannon))
+    psis, distances = (statistic(reference.bins_and_missing, current.bins_and_missing) for statistic in (psi, jensen_shannon))
     pairs = [kernels.ks_wasserstein(x, y) for x, y in zip(reference.samples, current.samples, strict=True)]
     ks, w1 = np.array(pairs).T
     values = kolmogorov_smirnov(ks, *(np.array([s.size for s in p.samples]) for p in (reference, current)))

@@ -63,7 +63,7 @@ from serving.config import ModelConfig, Tensor
 from serving.errors import Refused, Unreachable
 from serving.release import Deployment
 
-PROFILE = "profile.npz"
+PROFILE = "profile.arrow"
 DELIVER = "deliver it again, or put the file back and `warmstart retry` it"
 SLICES_TOLD = 100  # at most, as metrics of a run in MLflow; the ledger has them all
 

@@ -73,8 +73,8 @@ def test_an_effect_that_a_kind_does_not_have_falls_back_to_psi() -> None:
 
 def test_a_profile_survives_the_file(tmp_path: Path) -> None:
     made = profile.build(table(0), SCHEMA)
-    made.save(tmp_path / "p.npz")
-    read = Profile.load(tmp_path / "p.npz")
+    made.save(tmp_path / "p.arrow")
+    read = Profile.load(tmp_path / "p.arrow")
     assert read.rows == made.rows
     assert read.categories == made.categories
     np.testing.assert_array_equal(read.edges, made.edges)
