@@ -29,10 +29,12 @@ def normal_scores(pool: I64, sample: I64, chance: F64) -> F64:
     [d, k - 1]: score i is positive where bin i holds more of the sample than its share of the bins i, i + 1, … in the pool. NaN
     where the pool leaves nothing to chance, because bin i or all those after it are empty.
 
-    A random sample's counts are multivariate hypergeometric, so bin i given the bins before it is hypergeometric. Its distribution
-    function at the count, the mass of the count itself split by `chance`, is exactly uniform and independent of those before
-    (Rosenblatt, "Remarks on a multivariate transformation", 1952); the normal quantile of it is the score. The sums run over the
-    law outwards from the count until the terms vanish, about 16 standard deviations; no factorials, no approximation.
+    A random sample's counts are multivariate hypergeometric, so those of bin i given the bins before it are hypergeometric.
+    Their distribution function at the count, the mass of the count itself split by `chance`, is exactly uniform and independent
+    of those before; the score is its normal quantile. The sums run outwards from the count until the terms vanish, about 16
+    standard deviations; no factorials, no approximation.
+
+    Source: Rosenblatt, "Remarks on a multivariate transformation", 1952.
 
     >>> scores = normal_scores(np.array([[50, 30, 0, 20]]), np.array([[9, 1, 0, 0]]), np.full((1, 3), 0.5))
     >>> scores.round(3).tolist()
@@ -44,7 +46,7 @@ def normal_scores(pool: I64, sample: I64, chance: F64) -> F64:
     return np.where(above, -1.0, 1.0) * ndtri_exp(tail)  # type: ignore[no-any-return]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _tails(pool: I64, sample: I64, chance: F64) -> tuple[F64, npt.NDArray[np.bool_]]:
     """The logarithm of the smaller tail of every bin, and whether it is the upper one."""
     d, k = pool.shape
@@ -66,7 +68,7 @@ def _tails(pool: I64, sample: I64, chance: F64) -> tuple[F64, npt.NDArray[np.boo
     return tail, above
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _beyond(marked: float, others: float, drawn: float, seen: float) -> float:
     """The logarithm of the chance of fewer than `seen` marked ones, over the chance of exactly `seen`."""
     term, total, scale = 1.0, 0.0, 0.0
@@ -86,7 +88,7 @@ def _beyond(marked: float, others: float, drawn: float, seen: float) -> float:
     return scale + math.log(total) if total > 0 else -math.inf
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _add(a: float, b: float) -> Any:
     """The logarithm of the sum of two numbers given by theirs."""
     larger, smaller = max(a, b), min(a, b)

@@ -1,36 +1,35 @@
 """The monitor: over an endless stream of windows, the chance that it ever alarms falsely, in any column, is at most alpha.
 
-Tests that are made anew for every window cannot keep such a promise: at 5% each, something alarms every few windows for ever.
-Here every column has a bet running against "nothing changed". If nothing changed no bet can be expected to win, and the chance
-that a bet ever multiplies its stake by 1/alpha is at most alpha, however long it runs (Ville's inequality).
+Tests made anew for every window cannot promise that: at 5% each, something alarms every few windows for ever. Here every column
+has bets running against "nothing changed". If nothing changed, no bet can be expected to win, and the chance that it ever
+multiplies its stake by 1/alpha is at most alpha, however long it runs (Ville's inequality).
 
-1. *One pool.* The rows of the reference and of all windows since are counted in one pool. If nothing changed, a window is a random
-   draw from the pool that it has just joined, whatever the distribution: its counts are multivariate hypergeometric, exactly and in
-   finite samples. No limit theorem, and the reference is never mistaken for the truth.
-2. *Scores.* `kernels.hypergeometric` turns each window's counts into independent standard normal scores; from them come the parts
-   below, each again N(0, 1). Looked at backwards, what a window says is independent of all later ones, which depend on it through
-   the pool alone; so the scores of one part are independent over the windows, although all are measured against one reference. This
-   is the argument of conformal test martingales, here for counts.
-3. *Bets.* A score z multiplies the stake by exp(bet·z - bet²/2), which is 1 on average. A bet is spread over three sizes and over
-   the window at which the change began, with weights that sum to 1, so a change after a thousand windows is found nearly as soon as
-   one at the start; it is one number of state per size.
-4. *Columns.* A part's stake is its share of alpha: alpha over columns over parts. The sum of the shares bounds the chance of any
-   false alarm whatever the dependence between columns. And a column that did not change is protected from those that did.
+1. *One pool.* The rows of the reference and of all windows since are counted in one pool. If nothing changed, a window is a
+   random draw from the pool that it has just joined, whatever the distribution: its counts are multivariate hypergeometric,
+   exactly, in finite samples. No limit theorem, and the reference is never mistaken for the truth.
+2. *Scores.* `kernels.hypergeometric` turns a window's counts into independent standard normal scores; from them come the parts
+   below, each again N(0, 1). Given the pool that holds a window, later windows say nothing more about how it was drawn: looked
+   at backwards, each score is independent of all later ones, so they all are, although one finite reference is behind every one
+   of them. This is the argument of conformal test martingales, here for counts.
+3. *Bets.* A score z multiplies the stake by exp(bet·z - bet²/2), which is 1 on average. The stake is spread over three sizes of
+   bet and over the window with which the change begins, in shares that sum to 1: a change after a thousand windows is found
+   nearly as soon as one at the start. It is one number of state per size.
+4. *Columns.* Each part of each column has its share of alpha. Their sum bounds the chance of any false alarm, however the
+   columns depend on each other, and a column that did not change is safe from those that did.
 
-What this rests on: that rows are exchangeable while nothing changes. A weekly rhythm, rows in clusters, or windows that each have a
-mood of their own are change to the monitor, and it will say so; `engine.alarms.quiet` is for streams like that. Bins have to be
-chosen without looking at the rows. Quantiles of the reference have looked, at most by the one row that lies on each edge; the benchmark
-`alarms` counts false alarms with such edges. A monitor is sensitive: with rows enough it finds changes too small to matter, so hold an
-effect size against its alarms.
+What this rests on. Rows are exchangeable while nothing changes: a weekly rhythm, rows in clusters, windows with a mood of their
+own are change to the monitor, and it says so; `engine.alarms.quiet` is for such streams. Bins do not depend on the rows:
+quantiles of the reference do a little, and the benchmark `alarms` counts the false alarms with such edges. And with rows enough
+the monitor finds changes too small to matter: hold an effect size against its alarms.
 
-The guarantee is for one reference, from `begin` to the next `begin`. Begun again on rows that had no part in an alarm, as a new champion's
-training rows are when a schedule chose them, it holds anew: over r references the expected number that alarm falsely is at most r·alpha.
-A column that alarmed is not watched further until it begins again. If `restart` gives it the *same* reference, its alarms from
-then on have no bound: a reference that misled once may mislead again. Give it rows that came after the alarm and it has a whole share of alpha
-again, and looks for the next change from there.
+What beginning again means. The bound is for one reference, from `begin` to the next `begin`. A new reference whose rows had no
+part in an alarm has a whole alpha of its own: over r references the expected number that ever alarm falsely is at most r·alpha.
+A column that alarmed is not watched until it begins again. `restart` with rows that came after the alarm gives it its whole
+share anew, and it looks for the next change from there. With the *same* reference the first alarm was bounded and the later
+ones are not: a reference that misled once may mislead again.
 
-Sources: Ville, "Étude critique de la notion de collectif", 1939; Vovk, Nouretdinov and Gammerman, "Testing exchangeability on-line",
-2003; Vovk, "Testing randomness online", 2021; Shafer, "Testing by betting", 2021.
+Sources: Ville, "Étude critique de la notion de collectif", 1939; Vovk, Nouretdinov and Gammerman, "Testing exchangeability
+on-line", 2003; Vovk, "Testing randomness online", 2021; Shafer, "Testing by betting", 2021.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """A column changed. `chance`: that any column of an unchanged stream ever, in all its windows, gave as much reason to alarm."""
+    """A column changed. `chance`: that an unchanged stream ever, in any column and window, gives as much reason to think so."""
 
     column: str
     window: str
@@ -88,9 +87,8 @@ class Alarm:
     chance: float
 
     def __str__(self) -> str:
-        odds = min(1 / self.chance, 1e12)
-        most = "more than " if self.chance < 1e-12 else ""
-        return f"{self.column}: {WORDS[self.part]}; in an unchanged stream that is one chance in {most}{odds:,.0f}, ever and in any column"
+        odds = f"{1 / self.chance:,.0f}" if self.chance > 1e-9 else "over a billion"
+        return f"{self.column}: {WORDS[self.part]} (of unchanged streams, one in {odds} ever looks so in any column)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +159,7 @@ class Monitor:
         return Watch(numbers | categories)
 
     def restart(self, watch: Watch, fresh: Counted, columns: Sequence[str]) -> Watch:
-        """Let these columns begin again on the rows of `fresh`; the module says what is promised then. KeyError without such a column."""
+        """Let these columns begin again, on the rows of `fresh`; the module says what is promised then. KeyError if one is none."""
         begun = self.begin(fresh).columns
         for name in columns:
             if name not in begun or name not in watch.columns:
@@ -175,89 +173,68 @@ class Monitor:
         column whose bins are not those of the reference.
         """
         going = {key: column for key, column in watch.columns.items() if column.alarm is None}
-        numbers = {key: c for key, c in going.items() if c.buckets is None and sum(window.numbers.get(key, ()))}
-        categories = {key: c for key, c in going.items() if c.buckets is not None and sum(window.categories.get(key, {}).values())}
+        numbers = {key: c for key, c in going.items() if c.buckets is None and sum(window.numbers.get(key, ())) > 0}
+        categories = {
+            key: c for key, c in going.items() if c.buckets is not None and any(window.categories.get(key, {}).values())
+        }
         random = np.random.default_rng((self.seed, watch.windows))
-        seen = self._numbers(numbers, window, random) | self._categories(categories, window, random)
         columns, alarms = dict(watch.columns), []
-        for key, (column, constant) in seen.items():
-            part, chance = self._worst(column, len(columns))
-            # A column with one value only says nothing; its scores are chance alone.
-            alarm = Alarm(key, name, part, chance) if chance <= self.alpha and not constant else None
-            columns[key] = replace(column, alarm=alarm)
-            alarms += [alarm] if alarm else []
+        for kind, watched, step in ((NUMBER, numbers, _numbers), (CATEGORY, categories, _categories)):
+            if not watched:
+                continue
+            pools, scores = step(watched, window, random)
+            wealth = _bet(np.array([c.wealth for c in watched.values()]), scores, [c.windows for c in watched.values()])
+            worth = _worth(wealth, [c.windows + 1 for c in watched.values()])
+            best = worth.argmax(axis=1)
+            for (key, old), pool, bets, row, i in zip(watched.items(), pools, wealth.tolist(), worth, best, strict=True):
+                chance = _chance(row[i], len(kind) * len(columns))
+                varies = sum(count > 0 for count in pool.values()) > 1  # else its scores are chance alone
+                alarm = Alarm(key, name, kind[i], chance) if varies and chance <= self.alpha else None
+                buckets = None if old.buckets is None else tuple(pool)
+                columns[key] = Watched(tuple(pool.values()), buckets, tuple(bets), old.windows + 1, alarm)
+                alarms += [alarm] if alarm else []
         return Watch(columns, watch.windows + 1), tuple(sorted(alarms, key=lambda alarm: alarm.chance))
 
     def chances(self, watch: Watch) -> dict[str, float]:
         """Column → the chance that any column of an unchanged stream ever looked as this one does now, or did when it alarmed."""
-        return {
-            name: column.alarm.chance if column.alarm else self._worst(column, len(watch.columns))[1]
-            for name, column in watch.columns.items()
-        }
+        found = {}
+        for name, column in watch.columns.items():
+            worth = _worth(np.array([column.wealth]), [column.windows]).max()
+            found[name] = column.alarm.chance if column.alarm else _chance(worth, len(column.parts) * len(watch.columns))
+        return found
 
-    @staticmethod
-    def _worst(column: Watched, columns: int) -> tuple[Part, float]:
-        """The part that gained most, and the chance that Ville's inequality gives for it among all parts and columns."""
-        parts = column.parts
-        bets = np.array(column.wealth).reshape(len(parts), BETS.size)
-        worth = np.logaddexp(math.log(_waiting(column.windows)), np.logaddexp.reduce(bets, axis=1) - math.log(BETS.size))
-        best = int(worth.argmax())
-        return parts[best], max(min(math.exp(min(math.log(len(parts) * columns) - float(worth[best]), 0.0)), 1.0), LEAST)
 
-    def _numbers(
-        self, columns: Mapping[str, Watched], window: Counted, random: np.random.Generator
-    ) -> dict[str, tuple[Watched, bool]]:
-        """The columns after the window, and whether all of their values are one."""
-        if not columns:
-            return {}
-        width = max(len(column.pool) for column in columns.values())
-        before, drawn = np.zeros((2, len(columns), width), dtype=np.int64)
-        for j, (name, column) in enumerate(columns.items()):
-            counts = window.numbers[name]
-            if len(counts) != len(column.pool):
-                raise ValueError(
-                    f"column {name!r} is counted over {len(counts)} bins, its reference over {len(column.pool)}: begin the monitor again"
-                )
-            before[j, : len(counts)], drawn[j, : len(counts)] = column.pool, counts
-        pool = before + drawn
-        scores = number_scores(pool, drawn, _chances(random, len(columns), width - 1 + len(NUMBER)))
-        wealth = _bet(np.array([column.wealth for column in columns.values()]), scores, [c.windows for c in columns.values()])
-        constant = (pool > 0).sum(axis=1) < 2
-        return {
-            name: (
-                Watched(tuple(pool[j, : len(column.pool)].tolist()), None, tuple(wealth[j].tolist()), column.windows + 1),
-                bool(constant[j]),
+def _numbers(columns: Mapping[str, Watched], window: Counted, random: np.random.Generator) -> tuple[list[dict[int, int]], F64]:
+    """The pools with the window in them, bin → count, and the scores of the parts."""
+    width = max(len(column.pool) for column in columns.values())
+    pool, drawn = np.zeros((2, len(columns), width), dtype=np.int64)
+    for j, (name, column) in enumerate(columns.items()):
+        counts = window.numbers[name]
+        if len(counts) != len(column.pool):
+            raise ValueError(
+                f"column {name!r} has {len(counts)} bins and its reference {len(column.pool)}: count both over the same edges"
             )
-            for j, (name, column) in enumerate(columns.items())
-        }
+        pool[j, : len(counts)], drawn[j, : len(counts)] = column.pool, counts
+    pool += drawn
+    scores = number_scores(pool, drawn, _chances(random, len(columns), width - 1 + len(NUMBER)))
+    widths = [len(column.pool) for column in columns.values()]
+    return [dict(enumerate(row[:k])) for row, k in zip(pool.tolist(), widths, strict=True)], scores
 
-    def _categories(
-        self, columns: Mapping[str, Watched], window: Counted, random: np.random.Generator
-    ) -> dict[str, tuple[Watched, bool]]:
-        if not columns:
-            return {}
-        pool, drawn = np.zeros((2, len(columns), VALUES + 1), dtype=np.int64)
-        pools = []
-        for j, (name, column) in enumerate(columns.items()):
-            assert column.buckets is not None
-            fresh = _bucketed(window.categories[name])
-            all_ = dict(zip(column.buckets, column.pool, strict=True))
-            all_ |= {bucket: all_.get(bucket, 0) + count for bucket, count in fresh.items()}
-            pools.append(all_)
-            # The order comes from the pool with the window in it, so it does not know which rows are the window's.
-            order = sorted(all_, key=lambda bucket: (-all_[bucket], bucket))
-            for i, bucket in enumerate(order):
-                pool[j, min(i, VALUES)] += all_[bucket]
-                drawn[j, min(i, VALUES)] += fresh.get(bucket, 0)
-        scores = category_scores(pool, drawn, _chances(random, len(columns), VALUES + len(CATEGORY)))
-        wealth = _bet(np.array([column.wealth for column in columns.values()]), scores, [c.windows for c in columns.values()])
-        return {
-            name: (
-                Watched(tuple(pools[j].values()), tuple(pools[j]), tuple(wealth[j].tolist()), column.windows + 1),
-                len(pools[j]) < 2,
-            )
-            for j, (name, column) in enumerate(columns.items())
-        }
+
+def _categories(columns: Mapping[str, Watched], window: Counted, random: np.random.Generator) -> tuple[list[dict[int, int]], F64]:
+    """The same of categories, bucket → count."""
+    pool, drawn = np.zeros((2, len(columns), VALUES + 1), dtype=np.int64)
+    pools = []
+    for j, (name, column) in enumerate(columns.items()):
+        fresh = _bucketed(window.categories[name])
+        all_ = dict(zip(column.buckets or (), column.pool, strict=True))
+        all_ |= {bucket: all_.get(bucket, 0) + count for bucket, count in fresh.items()}
+        # The order comes from the pool with the window in it, so it does not know which rows are the window's.
+        for i, bucket in enumerate(sorted(all_, key=lambda bucket: (-all_[bucket], bucket))):
+            pool[j, min(i, VALUES)] += all_[bucket]
+            drawn[j, min(i, VALUES)] += fresh.get(bucket, 0)
+        pools.append(all_)
+    return pools, category_scores(pool, drawn, _chances(random, len(columns), VALUES + len(CATEGORY)))
 
 
 def number_scores(pool: I64, window: I64, chance: F64) -> F64:
@@ -265,7 +242,7 @@ def number_scores(pool: I64, window: I64, chance: F64) -> F64:
 
     The pool includes the window. `chance` [d, k - 1 + 7] are uniform; where the pool leaves a part nothing to say, chance speaks.
 
-    Up and down are Wilcoxon's rank test, wider and narrower Mood's: the contrast of the bins' scores with the ranks of the pool, and
+    Up and down are Wilcoxon's rank test, wider and narrower Mood's: contrasts of the bins' scores with the ranks of the pool and
     with their squares. Shape is Pearson's chi-squared over all bins.
     """
     from kernels.hypergeometric import normal_scores
@@ -281,8 +258,10 @@ def number_scores(pool: I64, window: I64, chance: F64) -> F64:
 
 
 def category_scores(pool: I64, window: I64, chance: F64) -> F64:
-    """[d, k] counts of values to a score per part of `CATEGORY`, [d, 2], as `number_scores`: the one value that surprises most, and
-    Pearson's chi-squared over all."""
+    """[d, k] counts of values to a score per part of `CATEGORY`, [d, 2], otherwise as `number_scores`.
+
+    The one value that surprises most, and Pearson's chi-squared over all.
+    """
     from kernels.hypergeometric import normal_scores
 
     nodes = pool.shape[1] - 1
@@ -336,11 +315,22 @@ def _or_chance(parts: F64, chance: F64) -> F64:
 
 
 def _bet(wealth: F64, scores: F64, windows: Sequence[int]) -> F64:
-    """What the bets [d, parts · sizes] are worth after the scores [d, parts], in logarithms: the stake that joins now included."""
+    """What the bets [d, parts · sizes] are worth after the scores [d, parts], in logarithms, with the stake that joins now."""
     joins = np.array([math.log(_waiting(seen) - _waiting(seen + 1)) for seen in windows])
     factors = (scores[:, :, None] * BETS - BETS**2 / 2).reshape(wealth.shape)
     # Rounded down, which no bet can profit from, so that the state is short.
     return np.floor((np.logaddexp(wealth, joins[:, None]) + factors) * 1e4) / 1e4  # type: ignore[no-any-return]
+
+
+def _worth(wealth: F64, windows: Sequence[int]) -> F64:
+    """What the stake on each part has become, in logarithms, [d, parts]: the bets, and what is not at stake yet."""
+    bets = np.logaddexp.reduce(wealth.reshape(len(wealth), -1, BETS.size), axis=2) - math.log(BETS.size)
+    return np.logaddexp(np.array([math.log(_waiting(seen)) for seen in windows])[:, None], bets)  # type: ignore[no-any-return]
+
+
+def _chance(worth: float, shares: int) -> float:
+    """Ville's inequality for one of so many stakes."""
+    return max(math.exp(min(math.log(shares) - worth, 0.0)), LEAST)
 
 
 def _waiting(windows: int) -> float:
