@@ -159,7 +159,7 @@ class Monitor:
         return Watch(numbers | categories)
 
     def restart(self, watch: Watch, fresh: Counted, columns: Sequence[str]) -> Watch:
-        """Let these columns begin again, on the rows of `fresh`; the module says what is promised then. KeyError if one is none."""
+        """Let these columns begin again on the rows of `fresh`; the module says what is promised then. KeyError names others."""
         begun = self.begin(fresh).columns
         for name in columns:
             if name not in begun or name not in watch.columns:
