@@ -154,8 +154,9 @@ class Monitor:
         numbers = {name: Watched(tuple(counts), None, _nothing(NUMBER)) for name, counts in reference.numbers.items()}
         categories = {}
         for name, values in reference.categories.items():
-            pool = _bucketed(values)
-            categories[name] = Watched(tuple(pool.values()), tuple(pool), _nothing(CATEGORY))
+            counts = _bucketed(values)
+            held = np.flatnonzero(counts)
+            categories[name] = Watched(tuple(counts[held].tolist()), tuple(held.tolist()), _nothing(CATEGORY))
         return Watch(numbers | categories)
 
     def restart(self, watch: Watch, fresh: Counted, columns: Sequence[str]) -> Watch:
@@ -186,12 +187,13 @@ class Monitor:
             wealth = _bet(np.array([c.wealth for c in watched.values()]), scores, [c.windows for c in watched.values()])
             worth = _worth(wealth, [c.windows + 1 for c in watched.values()])
             best = worth.argmax(axis=1)
-            for (key, old), pool, bets, row, i in zip(watched.items(), pools, wealth.tolist(), worth, best, strict=True):
+            for (key, old), (pool, buckets), bets, row, i in zip(
+                watched.items(), pools, wealth.tolist(), worth, best, strict=True
+            ):
                 chance = _chance(row[i], len(kind) * len(columns))
-                varies = sum(count > 0 for count in pool.values()) > 1  # else its scores are chance alone
+                varies = max(pool) < sum(pool)  # with one value only, its scores are chance alone
                 alarm = Alarm(key, name, kind[i], chance) if varies and chance <= self.alpha else None
-                buckets = None if old.buckets is None else tuple(pool)
-                columns[key] = Watched(tuple(pool.values()), buckets, tuple(bets), old.windows + 1, alarm)
+                columns[key] = Watched(pool, buckets, tuple(bets), old.windows + 1, alarm)
                 alarms += [alarm] if alarm else []
         return Watch(columns, watch.windows + 1), tuple(sorted(alarms, key=lambda alarm: alarm.chance))
 
@@ -204,10 +206,13 @@ class Monitor:
         return found
 
 
-def _numbers(columns: Mapping[str, Watched], window: Counted, random: np.random.Generator) -> tuple[list[dict[int, int]], F64]:
-    """The pools with the window in them, bin → count, and the scores of the parts."""
-    width = max(len(column.pool) for column in columns.values())
-    pool, drawn = np.zeros((2, len(columns), width), dtype=np.int64)
+Pool = tuple[tuple[int, ...], tuple[int, ...] | None]  # what `Watched` keeps of a column: counts, and the buckets they are of
+
+
+def _numbers(columns: Mapping[str, Watched], window: Counted, random: np.random.Generator) -> tuple[list[Pool], F64]:
+    """The pools with the window in them, and the scores of the parts."""
+    widths = [len(column.pool) for column in columns.values()]
+    pool, drawn = np.zeros((2, len(columns), max(widths)), dtype=np.int64)
     for j, (name, column) in enumerate(columns.items()):
         counts = window.numbers[name]
         if len(counts) != len(column.pool):
@@ -216,24 +221,25 @@ def _numbers(columns: Mapping[str, Watched], window: Counted, random: np.random.
             )
         pool[j, : len(counts)], drawn[j, : len(counts)] = column.pool, counts
     pool += drawn
-    scores = number_scores(pool, drawn, _chances(random, len(columns), width - 1 + len(NUMBER)))
-    widths = [len(column.pool) for column in columns.values()]
-    return [dict(enumerate(row[:k])) for row, k in zip(pool.tolist(), widths, strict=True)], scores
+    scores = number_scores(pool, drawn, _chances(random, len(columns), max(widths) - 1 + len(NUMBER)))
+    return [(tuple(row[:width]), None) for row, width in zip(pool.tolist(), widths, strict=True)], scores
 
 
-def _categories(columns: Mapping[str, Watched], window: Counted, random: np.random.Generator) -> tuple[list[dict[int, int]], F64]:
-    """The same of categories, bucket → count."""
+def _categories(columns: Mapping[str, Watched], window: Counted, random: np.random.Generator) -> tuple[list[Pool], F64]:
+    """The same of categories."""
     pool, drawn = np.zeros((2, len(columns), VALUES + 1), dtype=np.int64)
-    pools = []
+    pools: list[Pool] = []
     for j, (name, column) in enumerate(columns.items()):
         fresh = _bucketed(window.categories[name])
-        all_ = dict(zip(column.buckets or (), column.pool, strict=True))
-        all_ |= {bucket: all_.get(bucket, 0) + count for bucket, count in fresh.items()}
+        everything = fresh.copy()
+        everything[list(column.buckets or ())] += column.pool
+        held = np.flatnonzero(everything)
+        pools.append((tuple(everything[held].tolist()), tuple(held.tolist())))
         # The order comes from the pool with the window in it, so it does not know which rows are the window's.
-        for i, bucket in enumerate(sorted(all_, key=lambda bucket: (-all_[bucket], bucket))):
-            pool[j, min(i, VALUES)] += all_[bucket]
-            drawn[j, min(i, VALUES)] += fresh.get(bucket, 0)
-        pools.append(all_)
+        order = held[np.argsort(-everything[held], kind="stable")]
+        for counts, into in ((everything[order], pool[j]), (fresh[order], drawn[j])):
+            into[: min(order.size, VALUES)] = counts[:VALUES]
+            into[VALUES] = counts[VALUES:].sum()
     return pools, category_scores(pool, drawn, _chances(random, len(columns), VALUES + len(CATEGORY)))
 
 
@@ -346,10 +352,9 @@ def _chances(random: np.random.Generator, columns: int, each: int) -> F64:
     return np.maximum(random.random((columns, each)), 2.0**-54)
 
 
-def _bucketed(values: Mapping[str, int]) -> dict[int, int]:
-    counts: dict[int, int] = {}
-    for value, count in values.items():
-        if count:
-            bucket = zlib.crc32(value.encode()) % BUCKETS
-            counts[bucket] = counts.get(bucket, 0) + count
+def _bucketed(values: Mapping[str, int]) -> I64:
+    """Rows per bucket, [BUCKETS]."""
+    buckets = [zlib.crc32(value.encode()) % BUCKETS for value in values]
+    counts = np.zeros(BUCKETS, dtype=np.int64)
+    np.add.at(counts, np.array(buckets, dtype=np.int64), np.array(list(values.values()), dtype=np.int64))
     return counts
