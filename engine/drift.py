@@ -199,7 +199,7 @@ def _numbers(
     tests = np.array([found["ks"].p_value, found["missing"].p_value])
     p_values = np.minimum(2 * np.fmin(*tests), 1)
     return [
-        Compared(name, "number", {key: _one(each, j) for key, each in found.items()}, float(p_values[j]))
+        Compared(name, "number", {key: one(each, j) for key, each in found.items()}, float(p_values[j]))
         for j, name in enumerate(reference.numbers)
     ]
 
@@ -215,9 +215,10 @@ def _category(reference: Profile, current: Profile, name: str, names: Collection
     found = suite.categories(table[0], table[1], {*names, "chi2"}, confidence)
     test = found["chi2"].p_value
     assert test is not None
-    return Compared(name, "category", {key: _one(each, 0) for key, each in found.items()}, float(test[0]))
+    return Compared(name, "category", {key: one(each, 0) for key, each in found.items()}, float(test[0]))
 
 
-def _one(found: Measured, j: int) -> Measure:
-    chance = None if found.p_value is None else float(found.p_value[j])
-    return Measure(float(found.value[j]), chance, float(found.effect[j]), float(found.low[j]), float(found.high[j]))
+def one(found: Measured, j: int = 0) -> Measure:
+    """What a statistic says of the column j, or of a whole table."""
+    value, effect, low, high = (float(np.ravel(each)[j]) for each in (found.value, found.effect, found.low, found.high))
+    return Measure(value, None if found.p_value is None else float(np.ravel(found.p_value)[j]), effect, low, high)

@@ -10,11 +10,13 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine.columns import Holds, holds, numbers_as_text, refuse_rounding
+from engine.columns import Holds, holds, number, numbers_as_text, refuse_rounding
 from engine.profile import Profile, SegmentBy, alike, counted
 
 VALUES = 1 << 24  # in a batch: 64 MiB of float32
@@ -77,6 +79,19 @@ def profile_of(
         if said := numbers_as_text(name, values):
             warnings.warn(said, stacklevel=2)
     return made
+
+
+def rows_of(files: Sequence[Path], names: Sequence[str], most: int, seed: int = 0) -> npt.NDArray[np.float64]:
+    """Rows of numeric columns, [n, d] with NaN for null: all of them, or `most` that are drawn by `seed`, in their order."""
+    rows = sum(_metadata(file).num_rows for file in files)
+    drawn = np.arange(rows) if rows <= most else np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+    found, seen = [np.empty((0, len(names)))], 0
+    for batch in _batches(files, names, {}):
+        first, last = np.searchsorted(drawn, [seen, seen + batch.height])
+        here = batch[drawn[first:last] - seen]
+        found.append(np.column_stack([number(here[name]).astype(np.float64) for name in names]))
+        seen += batch.height
+    return np.concatenate(found)
 
 
 def _agreed(
