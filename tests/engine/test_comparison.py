@@ -131,7 +131,7 @@ def test_files_that_cannot_be_compared_are_told_by_column(tmp_path: Path, curren
 
 def test_nested_columns_are_refused_by_name(tmp_path: Path) -> None:
     a, b = files(tmp_path, *[pl.DataFrame({"x": [1.0, 2.0], "tags": [["a"], ["b"]]})] * 2)
-    with pytest.raises(ConfigurationError, match="column tags .*leave it out"):
+    with pytest.raises(ConfigurationError, match=r"column tags .*leave it out"):
         CliRunner().invoke(app.cli, ["drift", "--reference", str(a), "--current", str(b)], catch_exceptions=False)
 
 
