@@ -55,8 +55,8 @@ class CUSUM:
     learn  numbers without an alarm at the start, when nothing is known
 
     Of unchanged normal numbers about one in 10,000 alarms. When all is known a shift of one standard deviation is found after
-    about 16 numbers, one of three after 4. When nothing is known so is one that comes after 80 numbers; after 40, three in ten are
-    missed, since what is not found soon becomes what is usual.
+    about 16 numbers, one of three after 4. When nothing is known it is the same for a shift that comes after 80 numbers; of those
+    that come after 40, three in ten are missed, since what is not found soon becomes what is usual.
 
     Source: Page, "Continuous inspection schemes", 1954; Hawkins, "Self-starting CUSUM charts for location and scale", 1987.
 
