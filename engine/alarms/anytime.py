@@ -232,7 +232,7 @@ def _categories(columns: Mapping[str, Watched], window: Counted, random: np.rand
     for j, (name, column) in enumerate(columns.items()):
         fresh = _bucketed(window.categories[name])
         everything = fresh.copy()
-        everything[list(column.buckets or ())] += column.pool
+        everything[np.array(column.buckets, dtype=np.int64)] += np.array(column.pool, dtype=np.int64)
         held = np.flatnonzero(everything)
         pools.append((tuple(everything[held].tolist()), tuple(held.tolist())))
         # The order comes from the pool with the window in it, so it does not know which rows are the window's.
@@ -303,9 +303,8 @@ def _most(scores: F64) -> F64:
     from scipy.special import ndtr
 
     live = np.isfinite(scores).sum(axis=1)
-    tail = 2 * ndtr(-np.abs(np.nan_to_num(scores)).max(axis=1))
-    with np.errstate(divide="ignore"):  # a tail of one: nothing at all surprises
-        return _as_score(np.where(live > 0, -np.expm1(live * np.log1p(-np.minimum(tail, 1.0))), np.nan))
+    tail = np.minimum(2 * ndtr(-np.abs(np.nan_to_num(scores)).max(axis=1)), 1 - 1e-16)
+    return _as_score(np.where(live > 0, -np.expm1(live * np.log1p(-tail)), np.nan))
 
 
 def _as_score(p_values: F64) -> F64:
