@@ -52,7 +52,7 @@ def of_files(
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
         before = profile_of(sides[0], None, columns, limits.segment_by, seed)
-        after = profile_of(sides[1], before, None, None, seed)
+        after = profile_of(sides[1], before, columns, None, seed)
     found: list[Compared] = []
     for names in _groups(before, max(before.rows, after.rows)):
         parts = before.only(names), after.only(names)

@@ -44,7 +44,33 @@ class DriftLimits:
     confidence: of the interval around every effect.
     """
 
-    effect: str = "psi"
+    effect: Literal[
+        "psi",
+        "js",
+        "kl",
+        "hellinger",
+        "tv",
+        "chi2",
+        "g",
+        "cramers_v",
+        "ks_bins",
+        "w1_bins",
+        "ks",
+        "kuiper",
+        "w1",
+        "cvm",
+        "ad",
+        "energy",
+        "mann_whitney",
+        "quantiles",
+        "welch",
+        "variance",
+        "missing",
+        "infinite",
+        "outside",
+        "new",
+        "lost",
+    ] = "psi"
     limit: float = 0.2
     limits: Mapping[str, float] = field(default_factory=dict)
     learn: int = 0
@@ -205,7 +231,7 @@ def _numbers(
 
 
 def _side(profile: Profile, ordered: Sequence[Floats]) -> suite.Numbers:
-    return suite.Numbers(profile.counts, profile.bins_and_missing, profile.outside.sum(axis=1), ordered)
+    return suite.Numbers(profile.counts, profile.edges, profile.bins_and_missing, profile.outside.sum(axis=1), ordered)
 
 
 def _category(reference: Profile, current: Profile, name: str, names: Collection[str], confidence: float) -> Compared:

@@ -17,6 +17,8 @@ from kernels.measured import Measured
 from kernels.sorted_gaps import SortedGaps
 from kernels.statistics import (
     anderson_darling,
+    binned_ks,
+    binned_wasserstein,
     chi_squared,
     classifier_two_sample,
     correlation_change,
@@ -25,6 +27,7 @@ from kernels.statistics import (
     energy,
     g_test,
     hellinger,
+    infinite_rate,
     jensen_shannon,
     kl,
     kolmogorov_smirnov,
@@ -52,13 +55,14 @@ from kernels.statistics import (
 class Numbers:
     """The d numeric columns of one side.
 
-    moments  what `kernels.profile` says of them
+    moments  what `kernels.profile` says of them, over `edges` [d, E]
     bins     [d, k] int64, counts over the reference's bins, of NaN too
     outside  [d] int64, values outside the reference's range
     ordered  d ascending arrays of the values, or of a sample of them
     """
 
     moments: ColumnCounts
+    edges: Array
     bins: Array
     outside: Array
     ordered: Sequence[Array]
@@ -96,6 +100,11 @@ NUMBERS: Mapping[str, Callable[[Pair], Measured]] = {
     "tv": lambda pair: total_variation.measure(*pair.bins),
     "chi2": lambda pair: chi_squared.measure(*pair.bins),
     "g": lambda pair: g_test.measure(*pair.bins),
+    "cramers_v": lambda pair: cramers_v.measure(*pair.bins),
+    "ks_bins": lambda pair: binned_ks.measure(*pair.moments),
+    "w1_bins": lambda pair: binned_wasserstein.measure(
+        pair.before.moments, pair.after.moments, pair.before.edges, pair.confidence
+    ),
     "ks": lambda pair: kolmogorov_smirnov.measure(pair.gaps, pair.confidence),
     "kuiper": lambda pair: kuiper.measure(pair.gaps, pair.confidence),
     "w1": lambda pair: wasserstein.measure(pair.gaps, pair.before.moments.variance**0.5, pair.confidence),
@@ -107,6 +116,7 @@ NUMBERS: Mapping[str, Callable[[Pair], Measured]] = {
     "welch": lambda pair: welch_t.measure(*pair.moments),
     "variance": lambda pair: variance_ratio.measure(*pair.moments),
     "missing": lambda pair: missing_rate.measure(*pair.moments),
+    "infinite": lambda pair: infinite_rate.measure(*pair.moments),
     "outside": lambda pair: out_of_range.measure(
         pair.after.outside,
         pair.after.moments.rows - pair.after.moments.missing,

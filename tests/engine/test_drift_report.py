@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,8 @@ from engine import drift, profile
 from engine.drift import DriftLimits
 from engine.nouns import Column, Schema
 from engine.profile import Profile
+from kernels import suite
+from kernels.statistics.psi import psi
 
 SCHEMA = Schema((Column("speed", "number"), Column("late", "boolean"), Column("city", "category")), target="minutes")
 
@@ -64,6 +67,61 @@ def test_missing_values_that_come_up_are_a_drift_of_their_own() -> None:
 def test_a_column_can_be_ignored_or_have_its_own_limit() -> None:
     assert not compare(table(1, shift=2.0), ignore=("speed",))["speed"].drifted
     assert not compare(table(1, shift=2.0), limits={"speed": 50.0})["speed"].drifted
+
+
+def test_every_statistic_of_the_suite_can_be_the_effect() -> None:
+    known = {*suite.NUMBERS, *suite.CATEGORIES}
+    assert set(get_args(get_type_hints(DriftLimits)["effect"])) == known
+    for name in known:
+        found = compare(table(1, shift=4.0), effect=name, limit=0.1)
+        names = {kind: column.effect_name for kind, column in (("number", found["speed"]), ("category", found["city"]))}
+        assert names == {
+            "number": name if name in suite.NUMBERS else "psi",
+            "category": name if name in suite.CATEGORIES else "psi",
+        }
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [({"effect": "psy"}, "no effect 'psy'"), ({"alarms": "ever"}, "alarms is one of"), ({"alpha": 5}, "shares between 0 and 1")],
+)
+def test_limits_that_cannot_be_are_refused(wrong: dict[str, object], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        DriftLimits(**wrong)  # type: ignore[arg-type]
+
+
+def test_what_chance_would_show_in_few_rows_is_no_effect() -> None:
+    found = [compare(table(seed, rows=150))["speed"] for seed in range(1, 21)]
+    assert sum(c.effect for c in found) / 20 < 0.05
+    reference = profile.build(table(0), SCHEMA)
+    counts = profile.build(table(1, rows=150), SCHEMA, reference.edges).bins_and_missing
+    assert psi(reference.bins_and_missing, counts)[0] > 0.1  # the plain index would call for attention
+
+
+def test_limits_are_learnt_from_quiet_windows() -> None:
+    reference = profile.build(table(0), SCHEMA)
+    limits = DriftLimits(limit=0.01, limits={"city": 0.5}, learn=20)
+    past: list[drift.DriftReport] = []
+    for seed in range(1, 25):  # of so few rows that effects of this size come and go
+        current = profile.build(table(seed, rows=300), SCHEMA, reference.edges)
+        past.append(drift.compare(reference, current, limits, f"w{seed}", 1, past))
+    assert {c.limit for report in past[:20] for c in report.columns} == {0.01, 0.5}
+    learnt = {c.column: c.limit for c in past[-1].columns}
+    assert 0.01 < learnt["speed"] <= 0.03
+    assert learnt["city"] == 0.5
+
+
+def test_segments_are_held_against_limits_by_themselves() -> None:
+    moved = table(1).with_columns(
+        pl.when(pl.col("city") == "a").then(pl.col("speed") + 4).otherwise(pl.col("speed")).alias("speed")
+    )
+    by = DriftLimits(segments="city").segment_by
+    reference = profile.build(table(0), SCHEMA, by=by)
+    current = profile.build(moved, SCHEMA, reference.edges, by=reference.by)
+    found = {c.name: c for c in drift.compare(reference, current, DriftLimits(segments="city"), "w", 1).columns}
+    assert found["speed [a]"].drifted
+    assert not found["speed [b]"].drifted
+    assert found["speed [a]"].effect > 3 * found["speed"].effect
 
 
 def test_an_effect_that_a_kind_does_not_have_falls_back_to_psi() -> None:

@@ -92,7 +92,7 @@ def test_the_drift_of_a_window_is_shown_for_people_and_for_programs(toy: Toy, ca
     assert lines[1].split()[:2] == ["drifted", "speed"]
     assert toy("drift", "day-2", "--json") == 0
     found = {c["column"]: c["drifted"] for c in json.loads(capsys.readouterr().out)["columns"]}
-    assert found == {"speed": True, "load": False, "kind": False, "wear": True}
+    assert found == {"speed": True, "load": False, "kind": False, "wear": True, "wear (predicted)": True}
     with pytest.raises(NothingToExplain, match="window day-1 was not compared with any champion; it is promoted: there is no"):
         toy("drift", "day-1")
     with pytest.raises(NothingToExplain, match="stream 'toy' has no version or window 'day-9'"):
