@@ -39,7 +39,8 @@ def measure(x: Array, y: Array, *, rows: int | None = ROWS, seed: int = 0, confi
     p_value  Mann and Whitney's, normal with ties, one-sided: below one half is no evidence. The two areas count as one
     effect   value - 0.5, at most 0.5: how well these trees, grown on that many rows, tell the populations apart. More rows make
              better trees: compare windows of about the same size, or set `rows` below the smallest
-    interval DeLong's, normal, the two areas counting as one; it holds for the trees as they were grown, and from some thirty rows a side on
+    interval DeLong's, normal, the two areas counting as one; it holds for the trees as they were grown, and from some thirty
+             rows a side on
 
     NaN where a side has fewer than four rows.
 

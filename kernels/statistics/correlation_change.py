@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from kernels.arrays import Array, host, namespace
 from kernels.measured import Measured
-from kernels.statistics.scatter import Scatter
+from kernels.statistics.scatter import NOTHING, Scatter
 from kernels.table_rows import Frame, frame, sampled
 
 ROWS = 100_000  # of a side that are looked at, unless told otherwise: a correlation is then known to 0.003
@@ -117,7 +118,7 @@ class _Side:
     @classmethod
     def of(cls, both: Frame, x: Array, rng: np.random.Generator) -> _Side:
         xp = namespace(x)
-        parts = [Scatter(0, np.zeros(()), np.zeros(()))] * GROUPS
+        parts = [NOTHING] * GROUPS
         for slab in both.slabs(x):
             order = rng.permutation(len(slab))
             for g in range(GROUPS):
@@ -139,9 +140,11 @@ class _Side:
 
     def without_each(self) -> Iterator[Scatter]:
         """Of all rows but a group's, for each group that has rows."""
-        for part in self.parts:
+        before = accumulate(self.parts, Scatter.merge, initial=NOTHING)
+        after = list(accumulate(reversed(self.parts), Scatter.merge, initial=NOTHING))[-2::-1]
+        for part, left, right in zip(self.parts, before, after, strict=False):
             if part.rows:
-                yield reduce(Scatter.merge, (other for other in self.parts if other is not part))
+                yield left.merge(right)
 
 
 def _variance_of_z(side: _Side, r: Array) -> Array:

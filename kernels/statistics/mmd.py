@@ -125,7 +125,7 @@ def _squared(both: Array, signs: Array, n: int, m: int, width: float) -> Array:
     # With s of 1 and -1: s'Ks = xx + yy - 2xy, 1'Ks = xx - yy and 1'K1 = xx + yy + 2xy.
     xy = (sums.total - sums.quadratic) / 4
     xx, yy = (sums.total + sums.linear) / 2 - xy, (sums.total - sums.linear) / 2 - xy
-    return xx / (n * (n - 1)) + yy / (m * (m - 1)) - 2 * xy / (n * m)  # type: ignore[no-any-return]
+    return xx / (n * (n - 1)) + yy / (m * (m - 1)) - 2 * xy / (n * m)
 
 
 def _variance(x: Array, y: Array, width: float, rng: np.random.Generator) -> float:

@@ -96,11 +96,11 @@ def measure(
 
 
 def _left_over(learnt: Scatter, share: float) -> Array:
-    """[d, r] the components of least variance: those not needed for that share of it; at least one."""
+    """[d, r] the components of least variance: those not needed for that share of it; at least one, and all if there is none."""
     variances, axes = np.linalg.eigh(learnt.products)  # ascending
     needed = np.cumsum(variances[::-1]) < share * variances.sum()
-    kept = min(int(needed.sum()) + 1, len(variances) - 1)
-    return axes[:, : len(variances) - kept]  # type: ignore[no-any-return]
+    kept = min(int(needed.sum()) + 1, len(variances) - 1) if variances[-1] > 0 else 0
+    return axes[:, : len(variances) - kept]
 
 
 def _errors(slabs: Iterable[Array], mean: Array, rest: Array) -> Array:

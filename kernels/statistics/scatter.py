@@ -25,7 +25,7 @@ class Scatter:
         >>> Scatter.of([np.array([[1.0, 2.0]]), np.array([[3.0, 6.0]])]).products.tolist()
         [[2.0, 4.0], [4.0, 8.0]]
         """
-        whole = cls(0, np.zeros(()), np.zeros(()))
+        whole = NOTHING
         for slab in slabs:
             if len(slab):
                 mean = slab.mean(axis=0, dtype="float64")
@@ -41,3 +41,6 @@ class Scatter:
         step = other.mean - self.mean
         across = np.outer(step, step) * (self.rows * other.rows / rows)
         return Scatter(rows, self.mean + step * (other.rows / rows), self.products + other.products + across)
+
+
+NOTHING = Scatter(0, np.zeros(()), np.zeros(()))

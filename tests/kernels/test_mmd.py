@@ -116,6 +116,53 @@ def test_a_wrong_argument_is_named_with_its_remedy(
         kernels.rbf_sums(rows, weights, bandwidth)
 
 
+MISSING_BARRIERS = (
+    ("__syncthreads();                             // s_k is whole", ";  // s_k is whole"),
+    (
+        "            __syncthreads();\n            for (int i = thread; i < TILE * DEPTH",
+        "            for (int i = thread; i < TILE * DEPTH",
+    ),
+    ("__syncthreads();                                 // the last tile's s_k", ";  // the last tile's s_k"),
+)
+WRONG_SUMS = (
+    ("row < column && column < rows", "row < column"),
+    ("double sum = 0;", "double sum;"),
+    ("row_sums[i] = 0;", ";"),
+    ("% FLUSH != FLUSH - 1 && tile + 1 < end", "% FLUSH != FLUSH - 1"),
+)
+
+
+@pytest.mark.parametrize("bug", [*MISSING_BARRIERS, *WRONG_SUMS])
+def test_a_planted_bug_is_caught(bug: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    text = gpu.source("mmd.cu")
+    assert text.count(bug[0]) == 1
+    planted = text.replace(*bug)
+    monkeypatch.setattr(gpu_mmd, "BLOCKS", 1)
+    rows, weights, bandwidth = drawn(17 * gpu_mmd.TILE + 30, 19, 3)
+    modules = [CpuRawModule(planted, gpu_mmd.options(1), Mode.CHECK, order) for order in (0, 1, 7)]
+    found = [gpu_mmd.rbf_sums(rows, weights, bandwidth, lambda file, options, m=m: m) for m in modules]  # type: ignore[misc]
+    right = executed(rows, weights, bandwidth)
+    assert any(not np.array_equal(run.quadratic, right.quadratic) or run.total != right.total for run in found)
+
+
+@pytest.mark.gpu
+def test_the_sums_on_the_card_are_the_hosts() -> None:
+    cupy = pytest.importorskip("cupy", reason="not run: CuPy is not installed; it is with: pip install 'warmstart[cuda]'")
+    if not cupy.cuda.is_available():
+        pytest.skip("not run: CuPy finds no NVIDIA GPU on this machine")
+    rows, weights, bandwidth = drawn(20_000, 33, 200)
+    on_card, again = (kernels.rbf_sums(cupy.asarray(rows), cupy.asarray(weights), bandwidth) for _ in range(2))
+    on_host = kernels.rbf_sums(rows, weights, bandwidth)
+    scale = 3e-6 * float(on_host.total)
+    np.testing.assert_allclose(on_card.quadratic.get(), on_host.quadratic, atol=scale, rtol=0)
+    np.testing.assert_allclose(on_card.linear.get(), on_host.linear, atol=scale, rtol=0)
+    assert on_card.quadratic.get().tobytes() == again.quadratic.get().tobytes()
+    x, y = table(3000, 5, 0), table(2000, 5, 1, 0.1)
+    for measure in (mmd.measure, linear_time_mmd.measure):
+        found, expected = measure(cupy.asarray(x), cupy.asarray(y)), measure(x, y)
+        np.testing.assert_allclose(found.value.get(), expected.value, atol=1e-6)
+
+
 # ---- the statistics ------------------------------------------------------------------------------------------------------------
 
 
