@@ -57,10 +57,12 @@ def number(values: pl.Series) -> Floats:
 
 def refuse_rounding(values: pl.Series) -> None:
     """Raises ValueError if a column holds integers that float64 cannot tell apart: such a distribution would be another one."""
-    if values.dtype not in (pl.Int64, pl.UInt64, pl.Int128, pl.UInt128):
+    if not values.dtype.is_integer() or values.dtype in (pl.Int8, pl.Int16, pl.Int32, pl.UInt8, pl.UInt16, pl.UInt32):
         return
-    known = values.drop_nulls().cast(pl.Int128)
-    beyond = known.filter((known > EXACT) | (known < -EXACT))
+    outside = values > EXACT
+    if values.dtype.is_signed_integer():
+        outside |= values < -EXACT
+    beyond = values.filter(outside)
     if len(beyond):
         raise ValueError(
             f"column {values.name} holds {beyond[0]!r}, and integers beyond 2^53 are not told apart as numbers: "

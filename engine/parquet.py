@@ -17,10 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.columns import Holds, holds, number, numbers_as_text, refuse_rounding
-from engine.profile import Profile, SegmentBy, alike, counted
+from engine.profile import THREAD, Profile, SegmentBy, alike, counted
 
 VALUES = 1 << 24  # in a batch: 64 MiB of float32
-THREAD = 1 << 16  # rows that the pass over numbers gives to a thread at a time
 MOST_ROWS = 4 * THREAD
 READ_AHEAD = 1 << 18  # bytes per column: a row group may be as large as its file
 DISTINCT = 100_000  # different values of a text column; each is kept with its count

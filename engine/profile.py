@@ -7,7 +7,9 @@ edges, so two Profiles compare in microseconds whatever the size of the data beh
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,8 @@ Batches = Callable[[Sequence[str]], Iterable[pl.DataFrame]]
 QUANTILES = 31  # 32 bins of equal weight in the reference: fine enough for tails, coarse enough for windows of a thousand rows
 SAMPLE = 10_000  # rows kept sorted per numeric column; below it KS and Wasserstein are exact
 SEGMENT_SAMPLE = 1_000  # the same for a segment, of which there may be many
-FEW_ROWS = 1 << 16  # up to here a table is turned into rows of float64: less to compile, and no time to speak of
+THREAD = 1 << 16  # rows that `kernels.profile` gives to a thread at a time
+FEW = 1 << 20  # values of a table that is turned into rows of float64: less to compile, and no time to speak of
 OTHER = "(other)"
 MISSING = "(missing)"
 
@@ -147,7 +150,7 @@ class Profile:
 
     def save(self, path: Path) -> None:
         """Write the Profile as one compressed Arrow IPC file, whole or not at all; see `engine.profile_file`."""
-        from engine import profile_file  # only who saves or loads one pays for pyarrow
+        from engine import profile_file  # which imports this module
 
         profile_file.write(self, path)
 
@@ -217,9 +220,10 @@ def counted(
             first.add(batch)
         edges = first.quantile_edges()
     whole = _Counting(kinds, edges, rows, SAMPLE, seed, distinct)
-    by, sizes = _sizes(batches, by) if by else (None, {})
+    by, sizes = _sizes(batches, by, distinct) if by else (None, {})
     parts = {
-        value: _Counting(kinds, edges, size, SEGMENT_SAMPLE, seed + place) for place, (value, size) in enumerate(sizes.items(), 1)
+        value: _Counting(kinds, edges, size, SEGMENT_SAMPLE, seed + place, distinct)
+        for place, (value, size) in enumerate(sizes.items(), 1)
     }
     for batch in batches(list(dict.fromkeys([*kinds, by.column] if by else kinds))):
         whole.add(batch)
@@ -228,10 +232,7 @@ def counted(
             for value, part in parts.items():
                 part.add(batch.filter(of_row == value))
     if whole.crowded:
-        raise ValueError(
-            f"columns of text with more than {distinct:,} different values: {', '.join(whole.crowded)}; such values are names or "
-            "free text, which have no distribution to compare: leave these columns out"
-        )
+        raise _crowded(whole.crowded, distinct)
     return whole.profile(by, {value: part.profile() for value, part in parts.items()})
 
 
@@ -275,18 +276,28 @@ class _Counting:
                 known.clear()
 
     def _counts(self, columns: Sequence[Floats], rows: int) -> kernels.ColumnCounts:
-        """The same counts in either type; of many rows, columns are counted in float32 that are and whose edges are."""
-        narrow = np.array([column.dtype == np.float32 for column in columns], dtype=bool) & self.in_float32 & (rows > FEW_ROWS)
-        groups = [each for each in (np.flatnonzero(narrow), np.flatnonzero(~narrow)) if each.size] or [np.empty(0, dtype=int)]
-        parts = []
-        for chosen in groups:
+        """The same counts in either type: in float32 where a column and its edges are, unless there is little to count."""
+        few = rows * len(columns) <= FEW
+        narrow = np.array([column.dtype == np.float32 for column in columns], dtype=bool) & self.in_float32 & (not few)
+
+        def part(chosen: I64) -> kernels.ColumnCounts:
             dtype = np.float32 if narrow[chosen].any() else np.float64
             block = np.empty((len(chosen), rows), dtype)
             for place, j in enumerate(chosen.tolist()):
                 block[place] = columns[j]
             # One memory order for small tables, so that one machine code serves them all; turning a large one costs more.
-            table = np.ascontiguousarray(block.T) if rows <= FEW_ROWS else block.T
-            parts.append(kernels.profile(table, self.edges[chosen].astype(dtype)))
+            table = np.ascontiguousarray(block.T) if few else block.T
+            return kernels.profile(table, self.edges[chosen].astype(dtype))
+
+        # Many rows are parted among threads by `kernels.profile`; few rows of many columns here.
+        threads = 1 if few or rows > THREAD else os.cpu_count() or 1
+        kinds = [np.flatnonzero(kind) for kind in (narrow, ~narrow)]
+        groups = [each for kind in kinds for each in np.array_split(kind, threads) if each.size] or [kinds[0]]
+        if threads == 1:
+            parts = [part(each) for each in groups]
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                parts = list(pool.map(part, groups))
         back = np.argsort(np.concatenate(groups))
         arrays = {f.name: [getattr(part, f.name) for part in parts] for f in fields(kernels.ColumnCounts) if f.name != "rows"}
         return kernels.ColumnCounts(**{name: np.concatenate(each)[back] for name, each in arrays.items()}, rows=rows)
@@ -354,12 +365,21 @@ def _segments(values: pl.Series, by: SegmentBy) -> pl.Series:
     return text.replace_strict(known, default=OTHER, return_dtype=pl.String)
 
 
-def _sizes(batches: Batches, by: SegmentBy) -> tuple[SegmentBy, dict[str, int]]:
+def _crowded(names: Sequence[str], distinct: int | None) -> ValueError:
+    return ValueError(
+        f"columns with more than {distinct:,} different values: {', '.join(names)}; such values are names or free text, which "
+        "have no distribution to compare and make no segments: leave these columns out"
+    )
+
+
+def _sizes(batches: Batches, by: SegmentBy, distinct: int | None) -> tuple[SegmentBy, dict[str, int]]:
     """The segments and how many rows each has; which values are kept is found out when nobody said."""
     found: dict[str, int] = {}
     for batch in batches([by.column]):
         for value, rows in value_counts(labels(batch[by.column])).items():
             found[value] = found.get(value, 0) + rows
+        if distinct is not None and len(found) > distinct:
+            raise _crowded([by.column], distinct)
     values = by.values or tuple(sorted((v for v in found if v), key=lambda v: (-found[v], v))[: by.most])
     names = dict.fromkeys([*values, OTHER, MISSING], 0)
     for value, rows in found.items():

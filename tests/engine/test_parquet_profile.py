@@ -79,6 +79,19 @@ def test_a_file_in_batches_has_the_profile_of_its_table_in_memory(tmp_path: Path
     assert current.bins.sum(axis=1).tolist() == (current.rows - current.counts.missing).tolist()
 
 
+def test_wide_tables_are_counted_by_columns_and_long_ones_by_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    wide = pl.DataFrame({f"x{j}": random.normal(j, 1, 3000).astype(np.float32 if j % 3 else float) for j in range(400)})
+    long = pl.concat([wide[:, :4]] * 120)
+    for frame in (wide, long):
+        monkeypatch.setattr(profile, "FEW", 1 << 20)
+        kinds = dict.fromkeys(frame.columns, "number")
+        made = profile.counted(lambda names, frame=frame: [frame.select(names)], frame.height, kinds)  # type: ignore
+        monkeypatch.setattr(profile, "FEW", 1 << 40)
+        plain = profile.counted(lambda names, frame=frame: [frame.select(names)], frame.height, kinds)  # type: ignore
+        same(made, plain)
+
+
 def test_several_files_are_one_table(tmp_path: Path) -> None:
     frame = table(12_000)
     cuts = (0, 5_000, 5_000, 5_001, 12_000)  # one of them is empty
@@ -175,10 +188,10 @@ def test_text_with_as_many_values_as_rows_is_counted_and_far_more_is_refused(
     levels = pl.DataFrame({"c": pl.Series(["a", "b"], dtype=pl.Enum(["a", "b", "c", "d"]))})  # more categories than rows
     assert profile_of(written(levels, tmp_path / "levels.parquet")).categories == {"c": {"a": 1, "b": 1}}
     monkeypatch.setattr(parquet, "DISTINCT", 5_000)
-    with pytest.raises(
-        ValueError, match="columns of text with more than 5,000 different values: name, note; such values are names"
-    ):
+    with pytest.raises(ValueError, match="columns with more than 5,000 different values: name, note; such values are names"):
         profile_of(path)
+    with pytest.raises(ValueError, match=r"columns with more than 5,000 different values: note; .* make no segments"):
+        profile_of(path, columns=["y"], by=SegmentBy("note"))
     assert profile_of(path, columns=["y"]).rows == 10_000
 
 
