@@ -144,8 +144,10 @@ def measure(
     ]
     for value, part in reference.segments.items():
         other = current.segments.get(value)
-        if other is not None and min(part.rows, other.rows) >= FEW_ROWS:
-            found += [replace(each, segment=value) for each in measure(part, other, numbers, categories, confidence)]
+        if other is not None and reference.by is not None and min(part.rows, other.rows) >= FEW_ROWS:
+            names = [name for name in part.kinds if name != reference.by.column]
+            measured = measure(part.only(names), other.only(names), numbers, categories, confidence)
+            found += [replace(each, segment=value) for each in measured]
     return found
 
 

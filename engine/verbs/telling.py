@@ -143,7 +143,7 @@ def _compare(
     from engine.page.written import whole
 
     try:
-        limits = DriftLimits(effect=effect, limit=limit, segments=segments)
+        limits = DriftLimits(effect=effect, limit=limit, segments=segments)  # type: ignore[arg-type]  # it says itself what it can be
         found = comparison.of_files(reference, current, limits, columns or None)
     except (ValueError, FileNotFoundError) as error:
         raise ConfigurationError(str(error)) from error
