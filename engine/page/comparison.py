@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from html import escape
 from importlib.resources import files
 
@@ -46,15 +47,16 @@ def furthest_first(columns: Sequence[ColumnDrift]) -> list[ColumnDrift]:
 
 
 def _head(found: Comparison, columns: Sequence[ColumnDrift]) -> str:
-    drifted = [c for c in columns if c.drifted]
-    names = ", ".join(c.name for c in drifted[:5]) + (f" and {len(drifted) - 5} more" if len(drifted) > 5 else "")
-    state = (
-        f"{len(drifted)} of {len(columns)} columns drifted: {names}." if drifted else f"None of {len(columns)} columns drifted."
-    )
+    whole = [c for c in columns if not c.segment]
+    drifted, parts = [c for c in whole if c.drifted], [c for c in columns if c.segment and c.drifted]
+    names = ", ".join(c.column for c in drifted[:5]) + (f" and {len(drifted) - 5} more" if len(drifted) > 5 else "")
+    state = f"{len(drifted)} of {len(whole)} columns drifted" + (f": {names}." if drifted else ".")
+    if len(columns) > len(whole):
+        state += f" In segments {len(parts)} of {len(columns) - len(whole)} did."
     tiles = [
         ("rows of the reference", f"{found.report.rows_reference:,}"),
         ("rows compared with it", f"{found.report.rows_current:,}"),
-        ("columns", f"{len(columns):,}"),
+        ("columns", f"{len(whole):,}"),
         ("drifted", f"{len(drifted):,}"),
     ]
     shown = "".join(f'<div class="tile"><span>{escape(k)}</span><b>{escape(v)}</b></div>' for k, v in tiles)
@@ -77,7 +79,8 @@ def _whole(whole: Mapping[str, Measure]) -> str:
 def _card(found: Comparison, column: ColumnDrift) -> str:
     limit = f", limit {column.limit:g}" if column.limit else ""
     interval = "" if math.isnan(column.low) else f" ({_g(column.low)} to {_g(column.high)})"
-    said = f"{column.effect_name} {_g(column.effect)}{interval}{limit}; q {_g(column.q_value)}"
+    q = _g(column.q_value) if column.q_value else "< 1e-300"
+    said = f"{column.effect_name} {_g(column.effect)}{interval}{limit}; q {q}"
     sides = (found.before, found.after)
     if column.segment:
         sides = (found.before.segments[column.segment], found.after.segments[column.segment])
@@ -104,6 +107,7 @@ def _measures(measures: Mapping[str, Measure]) -> str:
 
 
 def _number(before: Profile, after: Profile, name: str) -> str:
+    told = _date if before.kinds.get(name) == "time" else _g
     samples = [profile.samples[profile.numbers.index(name)] for profile in (before, after)]
     both = np.concatenate(samples)
     if not both.size:
@@ -112,14 +116,14 @@ def _number(before: Profile, after: Profile, name: str) -> str:
     if not high > low:
         low, high = float(both.min()), float(both.max())
     if not high > low:
-        return f'<p class="none">always {_g(float(both[0]))}</p>'
+        return f'<p class="none">always {told(float(both[0]))}</p>'
     edges = np.linspace(low, high, BARS + 1)
     shares = [np.histogram(sample.clip(low, high), edges)[0] / max(sample.size, 1) for sample in samples]
     top = max(float(share.max()) for share in shares)
     steps = [_steps(share / top) for share in shares]
     spots = "".join(
-        f'<rect class="spot" x="{k}" y="0" width="1" height="{HEIGHT:g}"><title>{_g(float(edges[k]))} to '
-        f"{_g(float(edges[k + 1]))}: {shares[0][k]:.1%} of the reference, {shares[1][k]:.1%} now</title></rect>"
+        f'<rect class="spot" x="{k}" y="0" width="1" height="{HEIGHT:g}"><title>{told(float(edges[k]))} to '
+        f"{told(float(edges[k + 1]))}: {shares[0][k]:.1%} of the reference, {shares[1][k]:.1%} now</title></rect>"
         for k in range(BARS)
     )
     missing = [float(p.counts.missing[p.numbers.index(name)]) / max(p.rows, 1) for p in (before, after)]
@@ -127,7 +131,7 @@ def _number(before: Profile, after: Profile, name: str) -> str:
     return (
         f'<svg class="two" viewBox="0 0 {BARS} {HEIGHT:g}" preserveAspectRatio="none" role="img">'
         f'<path class="was" d="{steps[0]}V{HEIGHT:g}H0Z"/><path class="now" d="{steps[1]}"/>{spots}</svg>'
-        f'<div class="ends"><span>{_g(low)}</span><span>{_g(high)}</span></div>{_legend(gone)}'
+        f'<div class="ends"><span>{told(low)}</span><span>{told(high)}</span></div>{_legend(gone)}'
     )
 
 
@@ -159,6 +163,13 @@ def _legend(more: str) -> str:
         '<div class="legend"><span><i class="key-first"></i>reference</span><span><i class="key-live"></i>now</span>'
         f"<span>{escape(more.removeprefix('; '))}</span></div>"
     )
+
+
+def _date(seconds: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
+    except (OverflowError, ValueError, OSError):  # a duration, or no time that a calendar has
+        return _g(seconds)
 
 
 def _g(value: float | None) -> str:
