@@ -11,7 +11,7 @@ def cohens_d(reference: ColumnCounts, current: ColumnCounts) -> Array:
 
     Over the finite values, from moments alone. The pooled variance is the unbiased one, (m2 + m2') / (n + n' - 2). By custom 0.2
     is small, 0.5 medium, 0.8 large. Infinite where both sides are constant and differ, 0 where they are equal, NaN where a side
-    has no values, or where there are not three in all.
+    has no values, or where there are not three in all. Its interval is that of `welch_t.measure`, whose effect is this, debiased.
 
     Source: Cohen, "Statistical Power Analysis for the Behavioral Sciences", 1988.
 
