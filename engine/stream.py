@@ -6,6 +6,7 @@ import contextlib
 import functools
 import itertools
 import json
+import math
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -250,7 +251,8 @@ class Stream:
             return Decision(False, "none", f"{said}; version {champion.version}, live by now, is judged by those that it answers")
         trained = self.outside.ledger.cycle(champion.cycle_id)
         since = trained.window.end if trained else None
-        evidence = Evidence(report, live, champion.baseline, self._fresh_rows(window, champion, trained), since, window.end)
+        fresh = self._fresh_rows(window, champion, trained)
+        evidence = Evidence(report, live, champion.baseline, fresh, since, window.end, self._past)
         decision = ask(self.parts.trigger, evidence)
         if decision.retrain and not latest and self.parts.catch_up == "latest":
             return Decision(False, decision.cause, f"{decision.reason}; left to the latest window of the backlog", deferred=True)
@@ -265,6 +267,16 @@ class Stream:
             if asked:
                 return Decision(True, "deferred", asked)
         return decision
+
+    def _past(self, number: str, windows: int) -> list[float]:
+        """A live metric, or the effect of a column, of the newest windows."""
+        ledger, name = self.outside.ledger, self.parts.name
+        column = number.removeprefix("drift/")
+        if column == number:
+            scores = ledger.newest_results(name, "score", LiveScore, windows)
+            return [score.score.metrics.get(number, math.nan) for score in scores]
+        reports = ledger.newest_results(name, "drift", DriftReport, windows)
+        return [next((c.effect for c in report.columns if c.name == column), math.nan) for report in reports]
 
     # the challenger
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, get_args, runtime_checkable
 
+from engine.alarms.overtime import Detector
 from engine.configuration import ConfigurationError, unknown
 from engine.metrics import NAMES, named
 from engine.nouns import Cause, Decision, DriftReport, LiveScore
@@ -18,6 +20,8 @@ class Evidence:
 
     `baseline` is the champion's metric on the rows it was judged on; `since` and `now` are the ends of the last window it was
     trained on and of this one (ISO 8601, None when the stream has no time column); `fresh_rows` counts the rows it has not seen.
+    `past` gives a number of the newest windows, this one last, NaN where one has it not: a live metric by its name, or the effect
+    of a column as `drift/COLUMN`.
     """
 
     drift: DriftReport
@@ -26,6 +30,7 @@ class Evidence:
     fresh_rows: int
     since: str | None
     now: str | None
+    past: Callable[[str, int], Sequence[float]] = lambda number, windows: ()
 
 
 @runtime_checkable
@@ -88,6 +93,32 @@ class Degradation:
             sign = "<" if metric.higher else ">"
             return Decision(True, "degradation", f"live {name} {live:.4g} {sign} {limit:.4g} ({baseline:.4g} when it was judged)")
         return _keep(f"live {name} {live:.4g} within {limit:.4g}")
+
+
+@dataclass(frozen=True)
+class Change:
+    """Fires when a detector over time (`engine.alarms.overtime`) finds with this window that a number has changed.
+
+    detector: ADWIN, PageHinkley, KSWIN, CUSUM, or one of your own.
+    number: a live metric, or `drift/COLUMN`, the effect of that column. `auto` is rmse or log_loss, as the task has it.
+    windows: how many of the newest it looks at.
+    """
+
+    detector: Detector
+    number: str = "auto"
+    windows: int = 1000
+
+    def decide(self, evidence: Evidence) -> Decision:
+        """Replay the detector over the recorded numbers."""
+        metrics = evidence.live.score.metrics
+        name = next(first for first, *_ in NAMES.values() if first in metrics) if self.number == "auto" else self.number
+        values = evidence.past(name, self.windows)
+        known = [value for value in values if not math.isnan(value)]
+        found, kind = self.detector.alarms(values), type(self.detector).__name__
+        if found and found[-1] == len(values) - 1:
+            cause: Cause = "drift" if name.startswith("drift/") else "degradation"
+            return Decision(True, cause, f"{name} {values[-1]:.4g} is a change over {len(known):,} windows ({kind})")
+        return _keep(f"{name} shows no change over {len(known):,} windows ({kind})")
 
 
 @dataclass(frozen=True)

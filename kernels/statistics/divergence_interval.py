@@ -17,7 +17,7 @@ the variance of T is λ's: nothing near 0, all of it far away. Where it is small
 
 Simulated, 32 bins of equal weight, 1,000 to 100,000 rows a side, normal shifts of 0 to 1 deviation: 95% intervals cover in 92 to
 98% of the cases (before the stretch PSI in 79% at a shift of 2, with it 96%), and where nothing changed 4 to 6% of the p-values
-are below 0.05. With six counts expected in a bin that is 2 to 3% for PSI and KL, 7 for Jensen-Shannon and 9 for Hellinger.
+are below 0.05. With six counts expected in a bin that is 1.5 to 2.5% for PSI and KL, 7 for Jensen-Shannon and 9 for Hellinger.
 Not to be trusted where most bins expect fewer than five counts: smoothing draws PSI and KL towards 0 (a PSI of 3.7 over 32 bins,
 1,000 rows: 3.4), and the unsmoothed ones have a surplus. Use fewer bins there.
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from engine.alarms.overtime import CUSUM
 from engine.nouns import ColumnDrift, Decision, DriftReport, LiveScore, Score
-from engine.triggers import All, Any, Degradation, Drift, Evidence, Schedule, Volume
+from engine.triggers import All, Any, Change, Degradation, Drift, Evidence, Schedule, Volume
 
 
 def evidence(
@@ -35,6 +38,26 @@ def test_drift_stays_quiet_below_the_number_of_columns_it_needs() -> None:
 @pytest.mark.parametrize(("live", "fires"), [(10.9, False), (11.1, True)])
 def test_degradation_fires_beyond_its_tolerance(live: float, fires: bool) -> None:
     assert Degradation("rmse", 0.1).decide(evidence(live=live)).retrain is fires
+
+
+def test_a_change_over_time_fires_at_the_window_that_shows_it_and_not_behind_it() -> None:
+    values = [10.0 + 0.1 * (i % 3) for i in range(40)] + [10.8] * 3
+    asked: list[tuple[str, int]] = []
+
+    def decide(until: int, number: str = "auto") -> Decision:
+        def past(name: str, windows: int) -> list[float]:
+            asked.append((name, windows))
+            return values[:until]
+
+        return Change(CUSUM(), number).decide(replace(evidence(), past=past))
+
+    fired = [until for until in range(1, len(values) + 1) if decide(until).retrain]
+    assert fired == [42]
+    assert decide(42).reason == "rmse 10.8 is a change over 42 windows (CUSUM)"
+    assert decide(40).reason == "rmse shows no change over 40 windows (CUSUM)"
+    assert decide(42).cause == "degradation"
+    assert decide(42, "drift/wind").cause == "drift"
+    assert asked[-1] == ("drift/wind", 1000)
 
 
 def test_schedule_counts_the_datas_own_days() -> None:
