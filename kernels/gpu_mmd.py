@@ -23,6 +23,8 @@ def rbf_sums(rows: Array, weights: Array, bandwidth: float, compiler: Compiler =
     """See `kernels.rbf_sums`."""
     xp = namespace(rows)
     z = in_kernel_units(rows, bandwidth)
+    if z.shape[1] == 0:  # the kernel has at least one column, and rows without any are all alike
+        z = xp.zeros((len(z), 1), xp.float32)
     (n, d), number = z.shape, weights.shape[1]
     tiles = max(-(-n // TILE), 1)
     shares = min(max(BLOCKS // tiles, 1), tiles)

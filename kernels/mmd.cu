@@ -25,7 +25,7 @@
 extern "C" __global__ __launch_bounds__(SIDE * SIDE, 1)
 void rbf_sums(const float* __restrict__ z,               // [rows][columns], in kernel units: K = exp(-|a - b|²)
               const signed char* __restrict__ weights,   // [rows][WEIGHTS]
-              long long rows, int columns, int tiles,    // tiles: that cover the rows
+              long long rows, int columns, int tiles,    // columns: at least one; tiles: that cover the rows
               double* __restrict__ parts)                // [gridDim.x][gridDim.y][2][WEIGHTS]: w' K w, and 1' K w
 {
     alignas(16) __shared__ float s_a[DEPTH][PADDED], s_b[DEPTH][PADDED], s_k[TILE][PADDED], s_w[TILE][TILE];
@@ -45,7 +45,7 @@ void rbf_sums(const float* __restrict__ z,               // [rows][columns], in 
 
         float squares[CELLS][CELLS] = {};
         for (int depth = 0; depth < columns; depth += DEPTH) {
-            __syncthreads();
+            __syncthreads();                             // what is written next, here and below, has been read
             for (int i = thread; i < TILE * DEPTH; i += SIDE * SIDE) {
                 const int row = i / DEPTH, column = i % DEPTH;
                 const bool inside = depth + column < columns;
@@ -64,7 +64,6 @@ void rbf_sums(const float* __restrict__ z,               // [rows][columns], in 
                         squares[i][j] = fmaf(difference, difference, squares[i][j]);
                     }
         }
-        __syncthreads();                                 // the last tile's s_k has been read
         for (int i = 0; i < CELLS; ++i)
             for (int j = 0; j < CELLS; ++j) {            // each pair once: what is left of the diagonal is its mirror image
                 const long long row = first_row + ty * CELLS + i, column = first_column + tx * CELLS + j;
@@ -73,13 +72,13 @@ void rbf_sums(const float* __restrict__ z,               // [rows][columns], in 
 
         #pragma unroll
         for (int chunk = 0; chunk < CHUNKS; ++chunk) {
-            __syncthreads();                             // s_k is whole, and the last chunk's s_w has been read
+            __syncthreads();                             // the last chunk's s_w has been read
             for (int i = thread; i < TILE * TILE; i += SIDE * SIDE) {
                 const int row = i / TILE, weight = i % TILE;
                 const long long b = first_column + row;
                 s_w[row][weight] = b < rows ? float(weights[b * WEIGHTS + chunk * TILE + weight]) : 0.0f;
             }
-            __syncthreads();
+            __syncthreads();                             // and s_k is whole
             for (int column = 0; column < TILE; ++column)
                 #pragma unroll
                 for (int i = 0; i < CELLS; ++i) {

@@ -6,12 +6,10 @@ import math
 
 import numpy as np
 
-from kernels.arrays import Array, namespace
+from kernels.arrays import Array, host, namespace
 from kernels.measured import Measured
-from kernels.statistics.mmd import bandwidth, of_squared
-from kernels.table_rows import comparable
-
-SLAB = 1 << 14
+from kernels.statistics.mmd import BANDWIDTH_ROWS, bandwidth, of_squared
+from kernels.table_rows import SLAB, frame, sampled
 
 
 def linear_time_mmd(x: Array, y: Array, width: float) -> tuple[float, float]:
@@ -27,18 +25,7 @@ def linear_time_mmd(x: Array, y: Array, width: float) -> tuple[float, float]:
     >>> linear_time_mmd(near, far, width=1.0)
     (2.0, 0.0)
     """
-    xp = namespace(x)
-    pairs = min(len(x), len(y)) // 2
-    if pairs < 2:
-        return math.nan, math.nan
-    h = xp.empty(pairs)
-    scale = -0.5 / width**2
-    for first in range(0, pairs, SLAB):
-        rows = slice(2 * first, 2 * min(first + SLAB, pairs))
-        a, b, c, d = x[rows][::2], x[rows][1::2], y[rows][::2], y[rows][1::2]
-        alike = [xp.exp(scale * ((p - q).astype(xp.float64) ** 2).sum(axis=1)) for p, q in ((a, b), (c, d), (a, d), (b, c))]
-        h[first : first + SLAB] = alike[0] + alike[1] - alike[2] - alike[3]
-    return float(h.mean()), float(h.var(ddof=1)) / pairs
+    return _mean_and_its_variance([_pairs(x, y, width)])
 
 
 def measure(x: Array, y: Array, *, scaled: bool = True, seed: int = 0, confidence: float = 0.95) -> Measured:
@@ -58,12 +45,29 @@ def measure(x: Array, y: Array, *, scaled: bool = True, seed: int = 0, confidenc
 
     xp = namespace(x)
     rng = np.random.default_rng(seed)
-    x, y = comparable(x, y, scaled)
-    width = bandwidth(x, y, rng) if min(len(x), len(y)) else 1.0
-    number = min(len(x), len(y))
-    value, variance = linear_time_mmd(
-        x[xp.asarray(rng.permutation(len(x))[:number])], y[xp.asarray(rng.permutation(len(y))[:number])], width
-    )
+    both = frame(x, y, scaled)
+    some = [next(both.slabs(sampled(side, BANDWIDTH_ROWS, rng)), side[:0]) for side in (x, y)]
+    width = bandwidth(*some, rng) if min(map(len, some)) else 1.0
+    orders = [xp.asarray(rng.permutation(len(side))) for side in (x, y)]
+    parts = []
+    for row in range(0, min(len(x), len(y)), SLAB):
+        slabs = (next(both.slabs(side[order[row : row + SLAB]])) for side, order in zip((x, y), orders, strict=True))
+        parts.append(_pairs(*slabs, width))
+    value, variance = _mean_and_its_variance(parts)
     certain = 0.0 if value > 0 else 1.0
     p_value = certain if variance == 0 else float(ndtr(-value / math.sqrt(variance)))
     return Measured(xp.asarray(value), xp.asarray(p_value), *of_squared(xp.asarray(value), xp.asarray(variance), confidence))
+
+
+def _pairs(x: Array, y: Array, width: float) -> Array:
+    """How much more alike the rows of each side are than rows across, for each two of x and two of y that follow each other."""
+    xp = namespace(x)
+    rows = min(len(x), len(y)) // 2 * 2
+    a, b, c, d = x[:rows:2], x[1:rows:2], y[:rows:2], y[1:rows:2]
+    alike = [xp.exp(((p - q) ** 2).sum(axis=1, dtype=xp.float64) / (-2 * width**2)) for p, q in ((a, b), (c, d), (a, d), (b, c))]
+    return alike[0] + alike[1] - alike[2] - alike[3]  # type: ignore[no-any-return]
+
+
+def _mean_and_its_variance(parts: list[Array]) -> tuple[float, float]:
+    h = np.concatenate([np.zeros(0), *map(host, parts)])
+    return (float(h.mean()), float(h.var(ddof=1)) / len(h)) if len(h) > 1 else (math.nan, math.nan)

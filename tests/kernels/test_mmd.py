@@ -116,33 +116,43 @@ def test_a_wrong_argument_is_named_with_its_remedy(
         kernels.rbf_sums(rows, weights, bandwidth)
 
 
-MISSING_BARRIERS = (
-    ("__syncthreads();                             // s_k is whole", ";  // s_k is whole"),
-    (
-        "            __syncthreads();\n            for (int i = thread; i < TILE * DEPTH",
-        "            for (int i = thread; i < TILE * DEPTH",
-    ),
-    ("__syncthreads();                                 // the last tile's s_k", ";  // the last tile's s_k"),
-)
-WRONG_SUMS = (
-    ("row < column && column < rows", "row < column"),
-    ("double sum = 0;", "double sum;"),
-    ("row_sums[i] = 0;", ";"),
-    ("% FLUSH != FLUSH - 1 && tile + 1 < end", "% FLUSH != FLUSH - 1"),
-)
+FEW, MANY = 100, 17 * gpu_mmd.TILE + 30  # rows: two tiles, or more than are summed in float
 
 
-@pytest.mark.parametrize("bug", [*MISSING_BARRIERS, *WRONG_SUMS])
-def test_a_planted_bug_is_caught(bug: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("bug", "rows"),
+    [
+        (("__syncthreads();                             // what", "; // what"), FEW),
+        (("__syncthreads();                             // the last chunk", "; // the last chunk"), FEW),
+        (("__syncthreads();                             // and s_k", "; // and s_k"), FEW),
+        (("row < column && column < rows", "row < column"), FEW),
+        (("% FLUSH != FLUSH - 1 && tile + 1 < end", "% FLUSH != FLUSH - 1"), FEW),
+        (("products[chunk][i][j] = 0;", ";"), MANY),
+        (("row_sums[i] = 0;", ";"), MANY),
+    ],
+    ids=[
+        "rows overwritten",
+        "weights overwritten",
+        "kernel not whole",
+        "rows past the end",
+        "last tiles forgotten",
+        "products kept",
+        "row sums kept",
+    ],
+)
+def test_a_planted_bug_is_caught(bug: tuple[str, str], rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     text = gpu.source("mmd.cu")
     assert text.count(bug[0]) == 1
     planted = text.replace(*bug)
     monkeypatch.setattr(gpu_mmd, "BLOCKS", 1)
-    rows, weights, bandwidth = drawn(17 * gpu_mmd.TILE + 30, 19, 3)
-    modules = [CpuRawModule(planted, gpu_mmd.options(1), Mode.CHECK, order) for order in (0, 1, 7)]
-    found = [gpu_mmd.rbf_sums(rows, weights, bandwidth, lambda file, options, m=m: m) for m in modules]  # type: ignore[misc]
-    right = executed(rows, weights, bandwidth)
-    assert any(not np.array_equal(run.quadratic, right.quadratic) or run.total != right.total for run in found)
+    table, weights, bandwidth = drawn(rows, 19, 70)
+    right = executed(table, weights, bandwidth)
+    caught = []
+    for order in (0, 1, 7):
+        broken = CpuRawModule(planted, gpu_mmd.options(2), Mode.CHECK, order)
+        found = gpu_mmd.rbf_sums(table, weights, bandwidth, lambda file, options, m=broken: m)  # type: ignore[misc]
+        caught.append(not np.array_equal(found.quadratic, right.quadratic) or not np.array_equal(found.linear, right.linear))
+    assert any(caught)
 
 
 @pytest.mark.gpu
