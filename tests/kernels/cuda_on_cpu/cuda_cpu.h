@@ -1,25 +1,26 @@
 // Runs CUDA C++ kernels on the CPU, so that a .cu file can be tested, and its bugs caught, on a machine without a GPU.
 //
-// Three ways to run, chosen when compiling:
-//   (nothing)          every CUDA thread is a fiber; blocks are shared out over the cores; fastest
-//   CUDA_CPU_CHECK     fibers, one block at a time; shared memory begins as NaNs, so that what nobody wrote is seen to be read;
-//                      `order` changes which thread of a block runs first, so that a missing barrier changes the answer
-//   CUDA_CPU_THREADS   every CUDA thread is an operating system's, for ThreadSanitizer: what is not atomic is reported
-// AddressSanitizer and UndefinedBehaviorSanitizer work with the first two.
+// Every CUDA thread is a fiber. Three ways to run, chosen when compiling:
+//   (nothing)          blocks are shared out over the cores; fastest
+//   CUDA_CPU_CHECK     one block at a time; shared memory begins as NaNs, so that what nobody wrote is seen to be read; `order`
+//                      changes which thread of a block runs first, so that a missing barrier changes the answer
+//   CUDA_CPU_RACES     one block at a time, for ThreadSanitizer, which is told what a barrier orders and that nothing else does:
+//                      two threads of the grid that touch the same value, one of them to write it, are reported, whether or not
+//                      they came close to each other in this run
+// AddressSanitizer and UndefinedBehaviorSanitizer work with the first two. A barrier that some threads never reach is a deadlock
+// that is seen and said in each of them.
 //
-// Limits: no dynamic shared memory, no cp.async, no tensor cores, no races between blocks, no partial warps under CUDA_CPU_THREADS
-// (where a divergent barrier hangs: give it a timeout), and nothing about speed.
+// Limits: no dynamic shared memory, no cp.async, no tensor cores, fast intrinsics at the precision of the host, atomics that order
+// nothing else, and nothing about speed.
 #pragma once
 #include <algorithm>
 #include <atomic>
-#include <barrier>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <sys/mman.h>
 #include <thread>
 #include <type_traits>
@@ -33,10 +34,24 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
 #define __restrict__ __restrict
-#if defined(CUDA_CPU_THREADS) || defined(CUDA_CPU_CHECK)
+#ifdef CUDA_CPU_CHECK
 #define __shared__ static __attribute__((section("cuda_shared")))  // one range, which can be poisoned
 #else
 #define __shared__ static thread_local
+#endif
+
+#ifdef CUDA_CPU_RACES
+#define CUDA_CPU_UNWATCHED __attribute__((no_sanitize("thread"), noinline))  // what runs the fibers is not what is looked at
+extern "C" {  // sanitizer/tsan_interface.h, which not every compiler brings along
+void* __tsan_get_current_fiber();
+void* __tsan_create_fiber(unsigned flags);
+void __tsan_destroy_fiber(void* fiber);
+void __tsan_switch_to_fiber(void* fiber, unsigned flags);
+void __tsan_acquire(void* address);
+void __tsan_release(void* address);
+}
+#else
+#define CUDA_CPU_UNWATCHED
 #endif
 
 struct dim3 { unsigned x = 1, y = 1, z = 1; };
@@ -53,23 +68,36 @@ struct Thread {
     unsigned linear = 0;
     Block* block = nullptr;
     ucontext_t context;
+    void* watched = nullptr;  // as ThreadSanitizer knows this fiber
     bool done = false;
+};
+
+// What happened before a barrier happened before what comes after it. Two of them take turns, so that a thread which is late to
+// leave one barrier does not learn what the others did on their way to the next.
+struct Order {
+    uint64_t turn[2] = {};
+#ifdef CUDA_CPU_RACES
+    void arrive(unsigned generation) { __tsan_release(&turn[generation % 2]); }
+    void leave(unsigned generation) { __tsan_acquire(&turn[generation % 2]); }
+#else
+    void arrive(unsigned) {}
+    void leave(unsigned) {}
+#endif
 };
 
 struct Warp {
     uint64_t slot[WARP];
     unsigned arrived = 0, generation = 0;
+    Order order;
 };
 
 struct Block {
     unsigned size = 0, live = 0, waiting = 0, generation = 0, blocked = 0;
     std::vector<Warp> warps;
     ucontext_t scheduler;
-#ifdef CUDA_CPU_THREADS
-    std::unique_ptr<std::barrier<>> barrier;
-    std::vector<std::unique_ptr<std::barrier<>>> warp_barriers;
-#endif
-    unsigned long progress() const {
+    Order order;
+    void* watched = nullptr;
+    CUDA_CPU_UNWATCHED unsigned long progress() const {
         unsigned long steps = generation + size - live;
         for (auto& warp : warps) steps += warp.generation;
         return steps;
@@ -78,6 +106,10 @@ struct Block {
 
 inline thread_local Thread* self = nullptr;
 inline thread_local dim3 block_index, block_size, grid_size;
+inline Order grid_order;
+
+CUDA_CPU_UNWATCHED inline dim3 thread_index() { return self->index; }
+CUDA_CPU_UNWATCHED inline unsigned lane() { return self->linear % WARP; }
 
 [[noreturn]] inline void die(const char* what) {
     std::fprintf(stderr, "cuda_on_cpu: %s (block %u, %u)\n", what, block_index.x, block_index.y);
@@ -86,57 +118,62 @@ inline thread_local dim3 block_index, block_size, grid_size;
 
 // ---- barriers ----------------------------------------------------------------------------------------------------------------
 
-#ifndef CUDA_CPU_THREADS
-template <class Done> void wait_until(Done done) {
-    if (done()) return;
+CUDA_CPU_UNWATCHED inline void pause() {  // lets the other fibers of the block run
+    Thread* thread = self;
+#ifdef CUDA_CPU_RACES
+    __tsan_switch_to_fiber(thread->block->watched, 1);  // 1: the switch orders nothing
+#endif
+    swapcontext(&thread->context, &thread->block->scheduler);
+}
+
+CUDA_CPU_UNWATCHED inline void resume(Thread* thread) {
+    self = thread;
+#ifdef CUDA_CPU_RACES
+    __tsan_switch_to_fiber(thread->watched, 1);
+#endif
+    swapcontext(&thread->block->scheduler, &thread->context);
+}
+
+CUDA_CPU_UNWATCHED inline void wait_while(const unsigned& generation, unsigned value) {
     Block* block = self->block;
     ++block->blocked;
-    while (!done()) {
-        Thread* thread = self;
-        swapcontext(&thread->context, &block->scheduler);
-    }
+    while (generation == value) pause();
     --block->blocked;
 }
-#endif
 
-inline void sync_threads() {
+CUDA_CPU_UNWATCHED inline void sync_threads() {
     Block* block = self->block;
-#ifdef CUDA_CPU_THREADS
-    block->barrier->arrive_and_wait();
-#else
     const unsigned generation = block->generation;
+    block->order.arrive(generation);
     if (++block->waiting == block->size) {
         block->waiting = 0;
         ++block->generation;
-        return;
+    } else {
+        wait_while(block->generation, generation);
     }
-    wait_until([&] { return block->generation != generation; });
-#endif
+    block->order.leave(generation);
 }
 
-inline void sync_warp(unsigned mask) {
+CUDA_CPU_UNWATCHED inline void sync_warp(unsigned mask) {
     Block* block = self->block;
     const unsigned number = self->linear / WARP;
-#ifdef CUDA_CPU_THREADS
-    if (mask != 0xffffffffu) die("partial warp masks need fibers");
-    block->warp_barriers[number]->arrive_and_wait();
-#else
     Warp& warp = block->warps[number];
     const unsigned lane = self->linear % WARP, generation = warp.generation;
     if (!(mask >> lane & 1)) die("a lane is not in its own mask");
     const unsigned lanes = std::min(block->size - number * WARP, WARP);
     const unsigned needed = lanes == WARP ? mask : mask & ((1u << lanes) - 1);
+    warp.order.arrive(generation);
     warp.arrived |= 1u << lane;
     if ((warp.arrived & needed) == needed) {
         warp.arrived &= ~needed;
         ++warp.generation;
-        return;
+    } else {
+        wait_while(warp.generation, generation);
     }
-    wait_until([&] { return warp.generation != generation; });
-#endif
+    warp.order.leave(generation);
 }
 
-template <class T> T exchange(unsigned mask, T value, unsigned source) {
+template <class T> CUDA_CPU_UNWATCHED T exchange(unsigned mask, T value, unsigned source) {
     static_assert(sizeof(T) <= 8);
     Warp& warp = self->block->warps[self->linear / WARP];
     uint64_t raw = 0;
@@ -168,10 +205,22 @@ inline std::vector<unsigned> turns(unsigned size, unsigned order) {  // 0: ascen
     return sequence;
 }
 
-template <class Body> void run_block(Body& body, dim3 shape, unsigned order) {
+// The last thing that a fiber does.
+CUDA_CPU_UNWATCHED inline void finish() {
+    Thread* thread = self;
+    thread->done = true;
+    --thread->block->live;
+#ifdef CUDA_CPU_RACES
+    grid_order.arrive(0);
+    __tsan_switch_to_fiber(thread->block->watched, 1);
+#endif
+    setcontext(&thread->block->scheduler);
+}
+
+template <class Body> CUDA_CPU_UNWATCHED void run_block(Body& body, dim3 shape, unsigned order) {
     const unsigned size = shape.x * shape.y * shape.z;
     static thread_local std::vector<Thread> threads;
-#if defined(CUDA_CPU_THREADS) || defined(CUDA_CPU_CHECK)
+#ifdef CUDA_CPU_CHECK
     if (__start_cuda_shared) std::memset(__start_cuda_shared, 0xff, __stop_cuda_shared - __start_cuda_shared);
 #endif
     Block block;
@@ -184,21 +233,6 @@ template <class Body> void run_block(Body& body, dim3 shape, unsigned order) {
         threads[i].block = &block;
         threads[i].done = false;
     }
-#ifdef CUDA_CPU_THREADS
-    block.barrier = std::make_unique<std::barrier<>>(size);
-    for (unsigned w = 0; w < block.warps.size(); ++w)
-        block.warp_barriers.push_back(std::make_unique<std::barrier<>>(std::min(size - w * WARP, WARP)));
-    std::vector<std::thread> running;
-    for (unsigned i = 0; i < size; ++i)
-        running.emplace_back([&body, thread = &threads[i], index = block_index, size = block_size, grid = grid_size] {
-            self = thread;
-            block_index = index;
-            block_size = size;
-            grid_size = grid;
-            body();
-        });
-    for (auto& thread : running) thread.join();
-#else
     static thread_local char* stacks = nullptr;
     static thread_local unsigned stacked = 0;
     if (stacked < size) {
@@ -209,14 +243,19 @@ template <class Body> void run_block(Body& body, dim3 shape, unsigned order) {
     }
     static thread_local Body* entry;
     entry = &body;
+#ifdef CUDA_CPU_RACES
+    block.watched = __tsan_get_current_fiber();
+#endif
     for (unsigned i = 0; i < size; ++i) {
         getcontext(&threads[i].context);
         threads[i].context.uc_stack = { stacks + i * STACK, 0, STACK };
-        threads[i].context.uc_link = &block.scheduler;
+        threads[i].context.uc_link = nullptr;
+#ifdef CUDA_CPU_RACES
+        threads[i].watched = __tsan_create_fiber(0);
+#endif
         void (*start)() = [] {
             (*entry)();
-            self->done = true;
-            --self->block->live;
+            finish();
         };
         makecontext(&threads[i].context, start, 0);
     }
@@ -224,13 +263,13 @@ template <class Body> void run_block(Body& body, dim3 shape, unsigned order) {
     while (block.live) {
         const unsigned long before = block.progress();
         for (unsigned i : sequence)
-            if (!threads[i].done) {
-                self = &threads[i];
-                swapcontext(&block.scheduler, &threads[i].context);
-            }
+            if (!threads[i].done) resume(&threads[i]);
         if (block.live && block.progress() == before && block.blocked == block.live)
             die("deadlock: threads wait at a barrier that the others never reach");
     }
+#ifdef CUDA_CPU_RACES
+    for (auto& thread : threads) __tsan_destroy_fiber(thread.watched);
+    munmap(stacks, stacked * STACK);
 #endif
 }
 
@@ -245,15 +284,23 @@ void launch(void (*kernel)(Args...), dim3 grid, dim3 block, void** args, unsigne
             block_size = block;
             grid_size = grid;
             run_block(body, block, order);
+#ifdef CUDA_CPU_RACES
+            return;  // a block a thread of the operating system, with shared memory of its own
+#endif
         }
     };
-#if defined(CUDA_CPU_THREADS) || defined(CUDA_CPU_CHECK)
+#ifdef CUDA_CPU_CHECK
     workers = 1;  // blocks share the one poisoned range
 #endif
+#ifdef CUDA_CPU_RACES
+    for (unsigned long i = 0; i < total; ++i) std::thread(work).join();
+    grid_order.leave(0);
+#else
     std::vector<std::thread> pool;
     for (unsigned i = 1; i < workers; ++i) pool.emplace_back(work);
     work();
     for (auto& thread : pool) thread.join();
+#endif
 }
 
 template <class... Args>
@@ -265,7 +312,7 @@ void launch(void (*kernel)(Args...), dim3 grid, dim3 block, void** args, unsigne
 
 // ---- what a kernel sees ------------------------------------------------------------------------------------------------------
 
-#define threadIdx (::cuda_cpu::self->index)
+#define threadIdx (::cuda_cpu::thread_index())
 #define blockIdx (::cuda_cpu::block_index)
 #define blockDim (::cuda_cpu::block_size)
 #define gridDim (::cuda_cpu::grid_size)
@@ -280,19 +327,19 @@ inline void __syncwarp(unsigned mask = 0xffffffffu) { cuda_cpu::sync_warp(mask);
 inline void __threadfence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
 template <class T> T __shfl_sync(unsigned mask, T value, int source, int width = 32) {
-    const unsigned lane = cuda_cpu::self->linear % 32;
+    const unsigned lane = cuda_cpu::lane();
     return cuda_cpu::exchange(mask, value, (lane & ~(width - 1)) | (source & (width - 1)));
 }
 template <class T> T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32) {
-    const unsigned lane = cuda_cpu::self->linear % 32, source = lane + delta;
+    const unsigned lane = cuda_cpu::lane(), source = lane + delta;
     return cuda_cpu::exchange(mask, value, source / width == lane / width ? source : lane);
 }
 template <class T> T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32) {
-    const unsigned lane = cuda_cpu::self->linear % 32;
+    const unsigned lane = cuda_cpu::lane();
     return cuda_cpu::exchange(mask, value, lane % width >= delta ? lane - delta : lane);
 }
 template <class T> T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32) {
-    const unsigned lane = cuda_cpu::self->linear % 32, source = lane ^ bits;
+    const unsigned lane = cuda_cpu::lane(), source = lane ^ bits;
     return cuda_cpu::exchange(mask, value, source / width == lane / width ? source : lane);
 }
 
