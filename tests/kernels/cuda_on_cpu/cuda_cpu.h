@@ -13,16 +13,14 @@
 // Limits: no dynamic shared memory, no cp.async, no tensor cores, fast intrinsics at the precision of the host, atomics that order
 // nothing else, and nothing about speed.
 #pragma once
-#include <algorithm>
-#include <atomic>
-#include <bit>
+#include <bit>  // few and light ones: each test compiles them again
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <pthread.h>
 #include <sys/mman.h>
-#include <thread>
 #include <type_traits>
 #include <ucontext.h>
 #include <utility>
@@ -160,7 +158,7 @@ CUDA_CPU_UNWATCHED inline void sync_warp(unsigned mask) {
     Warp& warp = block->warps[number];
     const unsigned lane = self->linear % WARP, generation = warp.generation;
     if (!(mask >> lane & 1)) die("a lane is not in its own mask");
-    const unsigned lanes = std::min(block->size - number * WARP, WARP);
+    const unsigned rest = block->size - number * WARP, lanes = rest < WARP ? rest : WARP;
     const unsigned needed = lanes == WARP ? mask : mask & ((1u << lanes) - 1);
     warp.order.arrive(generation);
     warp.arrived |= 1u << lane;
@@ -273,13 +271,20 @@ template <class Body> CUDA_CPU_UNWATCHED void run_block(Body& body, dim3 shape, 
 #endif
 }
 
+template <class Work> pthread_t begun(Work& work) {
+    pthread_t thread;
+    if (pthread_create(&thread, nullptr, [](void* w) -> void* { return (*static_cast<Work*>(w))(), nullptr; }, &work))
+        die("no thread to be had");
+    return thread;
+}
+
 template <class... Args, size_t... I>
 void launch(void (*kernel)(Args...), dim3 grid, dim3 block, void** args, unsigned workers, unsigned order, std::index_sequence<I...>) {
     auto body = [&] { kernel(*static_cast<std::remove_cv_t<std::remove_reference_t<Args>>*>(args[I])...); };
     const unsigned long total = (unsigned long)grid.x * grid.y * grid.z;
-    std::atomic<unsigned long> next{0};
+    unsigned long next = 0;
     auto work = [&] {
-        for (unsigned long i; (i = next.fetch_add(1)) < total;) {
+        for (unsigned long i; (i = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < total;) {
             block_index = { unsigned(i % grid.x), unsigned(i / grid.x % grid.y), unsigned(i / (1ul * grid.x * grid.y)) };
             block_size = block;
             grid_size = grid;
@@ -293,13 +298,13 @@ void launch(void (*kernel)(Args...), dim3 grid, dim3 block, void** args, unsigne
     workers = 1;  // blocks share the one poisoned range
 #endif
 #ifdef CUDA_CPU_RACES
-    for (unsigned long i = 0; i < total; ++i) std::thread(work).join();
+    for (unsigned long i = 0; i < total; ++i) pthread_join(begun(work), nullptr);
     grid_order.leave(0);
 #else
-    std::vector<std::thread> pool;
-    for (unsigned i = 1; i < workers; ++i) pool.emplace_back(work);
+    std::vector<pthread_t> pool;
+    for (unsigned i = 1; i < workers; ++i) pool.push_back(begun(work));
     work();
-    for (auto& thread : pool) thread.join();
+    for (pthread_t thread : pool) pthread_join(thread, nullptr);
 #endif
 }
 
@@ -318,13 +323,12 @@ void launch(void (*kernel)(Args...), dim3 grid, dim3 block, void** args, unsigne
 #define gridDim (::cuda_cpu::grid_size)
 #define warpSize 32
 
-using std::fmax;
-using std::fmin;
-using std::isinf;
+using std::copysign, std::exp, std::fabs, std::floor, std::fmax, std::fmin, std::log, std::log1p, std::sqrt;  // float as float
+using std::isfinite, std::isinf, std::isnan;
 
 inline void __syncthreads() { cuda_cpu::sync_threads(); }
 inline void __syncwarp(unsigned mask = 0xffffffffu) { cuda_cpu::sync_warp(mask); }
-inline void __threadfence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
+inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
 template <class T> T __shfl_sync(unsigned mask, T value, int source, int width = 32) {
     const unsigned lane = cuda_cpu::lane();
@@ -343,24 +347,28 @@ template <class T> T __shfl_xor_sync(unsigned mask, T value, int bits, int width
     return cuda_cpu::exchange(mask, value, source / width == lane / width ? source : lane);
 }
 
+// Any change of one value at once; the value before. Orders nothing else, as on a GPU.
+template <class T, class Change> T atomically(T* p, Change change) {
+    T old, changed;
+    __atomic_load(p, &old, __ATOMIC_RELAXED);
+    do changed = change(old);
+    while (!__atomic_compare_exchange(p, &old, &changed, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return old;
+}
 template <class T> T atomicAdd(T* p, std::type_identity_t<T> value) {
-    return std::atomic_ref<T>(*p).fetch_add(value, std::memory_order_relaxed);
+    return atomically(p, [value](T old) { return T(old + value); });
+}
+template <class T> T atomicExch(T* p, std::type_identity_t<T> value) {
+    return atomically(p, [value](T) { return value; });
 }
 template <class T> T atomicCAS(T* p, std::type_identity_t<T> expected, std::type_identity_t<T> value) {
-    std::atomic_ref<T>(*p).compare_exchange_strong(expected, value, std::memory_order_relaxed);
-    return expected;
+    return atomically(p, [=](T old) { return old == expected ? value : old; });
 }
 template <class T> T atomicMin(T* p, std::type_identity_t<T> value) {
-    std::atomic_ref<T> cell(*p);
-    T old = cell.load(std::memory_order_relaxed);
-    while (value < old && !cell.compare_exchange_weak(old, value)) {}
-    return old;
+    return atomically(p, [value](T old) { return value < old ? value : old; });
 }
 template <class T> T atomicMax(T* p, std::type_identity_t<T> value) {
-    std::atomic_ref<T> cell(*p);
-    T old = cell.load(std::memory_order_relaxed);
-    while (value > old && !cell.compare_exchange_weak(old, value)) {}
-    return old;
+    return atomically(p, [value](T old) { return value > old ? value : old; });
 }
 
 inline float __int_as_float(int value) { return std::bit_cast<float>(value); }
