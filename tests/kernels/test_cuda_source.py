@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.util
-import os
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -19,7 +16,8 @@ from cuda_on_cpu.raw_module import KERNEL
 from hypothesis import given, settings
 from numpy.typing import NDArray
 from proofs import PROOFS
-from proofs.proof import Kind, Proof
+from proofs.nvrtc import ARCHITECTURES, usage
+from proofs.proof import Kind, Limits, Proof
 from proofs.run import apart, caught, compiler
 from reference_profile import assert_same, reference_profile, tables
 
@@ -110,19 +108,17 @@ def test_a_planted_bug_is_caught(proof: Proof, number: int) -> None:
 # ---- the compiler that a GPU would use -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100", "sm_120"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @proofs
 def test_nvrtc_compiles_every_kernel_within_its_limits(proof: Proof, architecture: str) -> None:
-    if importlib.util.find_spec("cuda") is None or importlib.util.find_spec("cuda.core") is None:
-        (pytest.fail if os.environ.get("REQUIRE_SERVERS") == "1" else pytest.skip)(
-            "not run: NVRTC is not installed; it is with: pip install cuda-core cuda-bindings nvidia-cuda-nvrtc"
-        )
-    from proofs.nvrtc import usage
-
     for variant, options in proof.variants.items():
         found = usage(proof.file, options, architecture)
         assert set(found) == set(proof.limits), variant
         for kernel, used in found.items():
-            limits = dataclasses.asdict(proof.limits[kernel])
-            over = {name: value for name, value in dataclasses.asdict(used).items() if value > limits[name]}
-            assert not over, f"{kernel} of {proof.file} ({variant}) for {architecture} uses {over}, {limits} allowed"
+            over = used.over(proof.limits[kernel])
+            assert not over, f"{kernel} of {proof.file} ({variant}) for {architecture}: {over}"
+
+
+def test_a_kernel_that_uses_more_than_it_may_is_told_by_what_and_how_much() -> None:
+    used = usage("profile.cu", PROOFS["profile.cu"].variants["float32, 31 edges"], "sm_90")["profile"]
+    assert used.over(Limits(registers=16, shared=1024)) == f"{used.registers} registers of 16, {used.shared} shared of 1024"

@@ -6,15 +6,14 @@ import hashlib
 import importlib.metadata
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-import cuda.core
 from cuda_on_cpu.raw_module import store
 
 from kernels import gpu
+from proofs.proof import Limits
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")  # A100, H100 and H200, B200, RTX 50
-VERSION = importlib.metadata.version("nvidia-cuda-nvrtc")
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,11 @@ class Usage:
     stack: int
     spilled: int
 
+    def over(self, limits: Limits) -> str:
+        """What is more than it may be; nothing if all is well."""
+        pairs = [(field.name, getattr(self, field.name), getattr(limits, field.name)) for field in fields(self)]
+        return ", ".join(f"{value} {name} of {limit}" for name, value, limit in pairs if value > limit)
+
 
 KERNEL = re.compile(
     r"Compiling entry function '(?P<name>\w+)'.*?"
@@ -33,6 +37,11 @@ KERNEL = re.compile(
     r"Used (?P<registers>\d+) registers(?P<rest>[^\n]*)",
     re.DOTALL,
 )
+
+
+def version() -> str:
+    """The compiler's own."""
+    return importlib.metadata.version("nvidia-cuda-nvrtc")
 
 
 def usage(file: str, options: tuple[str, ...], architecture: str) -> dict[str, Usage]:
@@ -48,9 +57,11 @@ def usage(file: str, options: tuple[str, ...], architecture: str) -> dict[str, U
 def log(file: str, options: tuple[str, ...], architecture: str) -> str:
     """What ptxas says; remembered, so that the same source is compiled once by each version of the compiler."""
     text = gpu.source(file)
-    digest = hashlib.sha256("\0".join([text, *options, architecture, VERSION]).encode()).hexdigest()[:24]
+    digest = hashlib.sha256("\0".join([text, *options, architecture, version()]).encode()).hexdigest()[:24]
     path = store() / f"{digest}.ptxas"
     if not path.exists():
+        import cuda.core  # here, so that the other checks run without it
+
         macros = [tuple(option.removeprefix("-D").split("=")) for option in options]
         settings = cuda.core.ProgramOptions(std="c++17", arch=architecture, define_macro=macros, ptxas_options="-v")
         said = io.StringIO()
