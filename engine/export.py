@@ -3,12 +3,12 @@
 torch exports the network with int64 codes for category columns; a LabelEncoder per column, put before it, turns strings into
 codes. Inputs, outputs and dynamic batches are those of `engine.data.table.signature`.
 
-A full export takes seconds, and after most fits only numbers have changed. So the last graph is taken again, with the new weights
-in its initializers, which keep the state dict's names, and the new words in its LabelEncoders: milliseconds. A table of embeddings
-may have grown meanwhile: looking a row up does not ask how many there are. An exporter may fold a weight into a constant, and then
-the old one would stay in silence. Three checks stand against that: a full export tries the exchange once, with disturbed weights,
-and notes in the graph whether it works; every tensor of the state dict must be an initializer of the same shape, or a table that
-is looked up and nothing else; and whatever comes out has to answer like torch on the golden rows.
+A full export takes seconds, and after most fits only numbers have changed. So the last graph is taken again, with the new
+weights in its initializers, which keep the state dict's names, and the new words in its LabelEncoders: milliseconds. A table of
+embeddings may have grown meanwhile: looking a row up does not ask how many there are. An exporter may fold a weight into a
+constant, and then the old one would stay in silence. Three checks stand against that: a full export tries the exchange once, with
+disturbed weights, and notes in the graph whether it works; every tensor of the state dict must be an initializer of the same
+shape, or a table that is looked up and nothing else; and whatever comes out has to answer like torch on the golden rows.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ def exchange(model: onnx.ModelProto, module: Any, schema: Schema) -> onnx.ModelP
         new = numpy_helper.from_array(weight.detach().cpu().numpy(), name)
         if name not in held or held[name].data_type != new.data_type:
             return None
-        if (held[name].dims[1:] != new.dims[1:] if name in tables else held[name].dims != new.dims):
+        if held[name].dims[1:] != new.dims[1:] if name in tables else held[name].dims != new.dims:
             return None
         held[name].CopyFrom(new)
     for column, words in module.vocabularies.items():
@@ -196,8 +196,9 @@ def exchange(model: onnx.ModelProto, module: Any, schema: Schema) -> onnx.ModelP
 
 
 def _looked_up(model: onnx.ModelProto) -> set[str]:
-    """Names of the initializers that are used to look rows up, and for nothing else: how many rows they have is their own affair."""
-    rows, otherwise = set(), {value.name for value in model.graph.output}
+    """The initializers that rows are looked up in and that nothing else asks for: how many rows they have is their own affair."""
+    rows: set[str] = set()
+    otherwise = {value.name for value in model.graph.output}
     for node in model.graph.node:
         along = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
         for place, name in enumerate(node.input):

@@ -58,7 +58,7 @@ class LocalJobs:
         self.threads = threads
         self.context: Any = multiprocessing.get_context(start_method)
         if start_method == "forkserver":
-            # Where s3fs is installed Lightning imports it to write a checkpoint, 0.2 s in every job. What is absent is passed over.
+            # Where s3fs is installed Lightning imports it to write a checkpoint: 0.2 s. What is absent is passed over.
             self.context.set_forkserver_preload(["engine.train", "s3fs"])
 
     def warm(self) -> None:

@@ -6,6 +6,7 @@ files that a noun names by path and digest.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -15,7 +16,7 @@ Task = Literal["regression", "binary", "multiclass"]
 Cause = Literal["first", "drift", "degradation", "schedule", "volume", "event", "deferred", "none"]
 
 PAST = 64
-"""Past windows offered to a strategy, which takes the ones it wants."""
+"""Windows from before the champion's last that are offered to a strategy, which takes the ones it wants."""
 
 
 class Outcome(StrEnum):
@@ -115,8 +116,23 @@ class Acceptance:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """One statistic: its value, its p-value where there is one, and the effect size it estimates, with a confidence interval."""
+
+    value: float
+    p_value: float | None
+    effect: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class ColumnDrift:
-    """One column of one Profile against another. `effect` is the size that thresholds look at; `effect_name` says which."""
+    """One column of one Profile against another. `effect` is the size that thresholds look at; `effect_name` says which.
+
+    `low` and `high` are its confidence interval. `measures` are all statistics in full, where somebody asked for them: the ledger
+    keeps their values alone, in `statistics`.
+    """
 
     column: str
     kind: Kind
@@ -127,6 +143,9 @@ class ColumnDrift:
     effect: float
     limit: float
     drifted: bool
+    low: float = math.nan
+    high: float = math.nan
+    measures: dict[str, Measure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,9 +334,6 @@ class Slices:
     stop: float = 0.0
     judge: float = 0.2
     min_stop_rows: int = 200
-
-
-PAST = 64  # windows from before the champion's last that are offered to a strategy; it takes the ones it wants
 
 
 @dataclass(frozen=True, slots=True)

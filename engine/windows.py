@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import fnmatch
 import hashlib
 import re
@@ -77,22 +78,26 @@ class ParquetFolder:
         """Every finished window, oldest first. Raises SourceError when the folder cannot be read, else SourceUnreachable."""
         if self._memory:
             self._memory.load(stream, time_column)
-        found: dict[str, Known] = {}
+        there: set[str] = set()
         unread: list[tuple[tuple[Any, str], Landed]] = []
         for landed in self._landed():
             known = self._known.get(landed.path)
             if known and known.landed == landed:
-                found[landed.path] = known
+                there.add(landed.path)
             else:
                 unread.append((natural_order(PurePath(landed.path)), landed))
+        if len(there) < len(self._known):  # what is gone is forgotten, what changed is read again
+            self._known = {path: known for path, known in self._known.items() if path in there}
         new = []
         for order, landed in sorted(unread, key=lambda each: each[0]):  # the oldest is read, or fetched, first
             window = (self._memory.recall(landed) if self._memory else None) or self._window(landed, stream, time_column)
             if window:
-                found[landed.path] = Known(landed, window, order)
-                new.append(found[landed.path])
-        # What is gone is forgotten; little is new from one look to the next, so sorting costs nothing.
-        self._known = {known.landed.path: known for known in sorted(found.values(), key=lambda known: known.order)}
+                new.append(Known(landed, window, order))
+        if new:  # little is, from one look to the next: of a year of files the others keep their places
+            ordered = list(self._known.values())
+            for known in new:
+                bisect.insort(ordered, known, key=lambda known: known.order)
+            self._known = {known.landed.path: known for known in ordered}
         if self._memory:
             self._memory.keep(self._known.values(), new)
         return [known.window for known in self._known.values()]

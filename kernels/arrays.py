@@ -27,3 +27,8 @@ def namespace(array: object) -> Any:
 
         return cupy
     return np
+
+
+def host(array: Array) -> Array:
+    """The same values in host memory."""
+    return array.get() if on_device(array) else array  # type: ignore[attr-defined]

@@ -218,33 +218,6 @@ def category_counts(codes: Array, size: int) -> Array:
     return counts
 
 
-@_compiled()
-def _merge(a: Array, b: Array) -> tuple[float, float]:
-    n, m = a.size, b.size
-    i, j, widest = 0, 0, 0
-    area = 0.0
-    before = min(np.float64(a[0]), np.float64(b[0]))
-    while i < n or j < m:
-        value = np.float64(a[i]) if j == m or (i < n and a[i] <= b[j]) else np.float64(b[j])
-        # The two distribution functions' distance times n·m is a whole number, so the statistic is exact; where it is zero
-        # nothing is added, not even an infinite width.
-        gap = abs(i * m - j * n)
-        if gap > 0:
-            area += gap * (value - before)
-            widest = max(widest, gap)
-        while i < n and a[i] == value:
-            i += 1
-        while j < m and b[j] == value:
-            j += 1
-        before = value
-    return widest / (n * m), area / (np.float64(n) * m)
-
-
-def ks_wasserstein(sorted_a: Array, sorted_b: Array) -> tuple[float, float]:
-    """See `kernels.ks_wasserstein`."""
-    return _merge(sorted_a, sorted_b)
-
-
 def sort_columns(x: Array) -> list[Array]:
     """See `kernels.sort_columns`."""
 

@@ -118,19 +118,6 @@ def category_counts(codes: Array, size: int, compiler: Compiler = compile_for_de
     return counts  # type: ignore[no-any-return]
 
 
-def ks_wasserstein(sorted_a: Array, sorted_b: Array) -> tuple[float, float]:
-    """See `kernels.ks_wasserstein`. Sorts the two together and looks both distribution functions up at every value."""
-    xp = namespace(sorted_a)
-    n, m = len(sorted_a), len(sorted_b)
-    both = xp.sort(xp.concatenate([sorted_a, sorted_b]))
-    a, b = sorted_a.astype(both.dtype), sorted_b.astype(both.dtype)
-    gaps = xp.abs(xp.searchsorted(a, both, side="right") * m - xp.searchsorted(b, both, side="right") * n)
-    values = both.astype(xp.float64)
-    counted = (values[1:] > values[:-1]) & (gaps[:-1] > 0)  # the rest add nothing, and an infinity less itself would be NaN
-    widths = xp.where(counted, values[1:], 0.0) - xp.where(counted, values[:-1], 0.0)
-    return float(gaps.max()) / (n * m), float((gaps[:-1] * widths).sum()) / (n * m)
-
-
 def sort_columns(x: Array) -> list[Array]:
     """See `kernels.sort_columns`."""
     xp = namespace(x)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from kernels.arrays import Array, namespace
+from kernels.measured import Measured
+from kernels.statistics.divergence_interval import Sloped, measure_divergence
+from kernels.statistics.shares import shares
 
 
 def jensen_shannon(reference: Array, current: Array) -> Array:
@@ -19,20 +26,37 @@ def jensen_shannon(reference: Array, current: Array) -> Array:
     [1.0, 0.0, 0.4344]
     """
     xp = namespace(reference)
-    p, q = _shares(reference), _shares(current)
-    mixture = (p + q) / 2
-    divergence = (_relative_entropy(p, mixture) + _relative_entropy(q, mixture)) / 2
-    return xp.sqrt(xp.clip(divergence, 0.0, 1.0))  # type: ignore[no-any-return]
+    return xp.sqrt(xp.clip(_divergence(shares(reference), shares(current)), 0.0, 1.0))  # type: ignore[no-any-return]
 
 
-def _shares(counts: Array) -> Array:
-    xp = namespace(counts)
-    seen = counts.sum(axis=-1, keepdims=True)
-    return xp.where(seen > 0, counts / xp.where(seen > 0, seen, 1), xp.nan)  # type: ignore[no-any-return]
+def measure(reference: Array, current: Array, confidence: float = 0.95) -> Measured:
+    """The distance, its chance and its size: effect, low and high are the populations' distance, chance's share taken off.
+
+    The interval is the divergence's, see `divergence_interval`, under the root. Above a distance of 0.3 it is wider than it
+    need be.
+
+    >>> import numpy as np
+    >>> found = measure(np.array([100, 200, 100]), np.array([50, 200, 150]))
+    >>> [float(x.round(4)) for x in (found.value, found.effect, found.low, found.high)]
+    [0.1562, 0.1503, 0.0936, 0.2126]
+    """
+    found = measure_divergence(_sloped, 1 / (4 * math.log(2)), reference, current, confidence)
+    effect, low, high = (namespace(reference).sqrt(x) for x in (found.effect, found.low, found.high))
+    return Measured(jensen_shannon(reference, current), found.p_value, effect, low, high)
 
 
-def _relative_entropy(p: Array, mixture: Array) -> Array:
-    """In bits; a bin with p = 0 adds nothing."""
+def _sloped(reference: Array, current: Array) -> Sloped:
+    xp = namespace(reference)
+    p, q = shares(reference), shares(current)
+    ratios = (xp.where(side > 0, side, 1.0) / xp.where(side > 0, (p + q) / 2, 1.0) for side in (p, q))
+    by_reference, by_current = (xp.log2(ratio) / 2 for ratio in ratios)
+    return Sloped(_divergence(p, q), by_reference, by_current)
+
+
+def _divergence(p: Array, q: Array) -> Array:
+    """In bits. A bin's term is taken about the mixture, where it is never negative: close shares lose no digits."""
     xp = namespace(p)
-    ratio = xp.where(p == 0, 1.0, p) / xp.where(p == 0, 1.0, mixture)
-    return (p * xp.log2(ratio)).sum(axis=-1)  # type: ignore[no-any-return]
+    both = p + q
+    e = (p - q) / xp.where(both == 0, 1.0, both)  # p is (1 + e) of the mixture and q is (1 - e)
+    terms = sum((1 + side) * xp.log1p(xp.where(side == -1, 0.0, side)) for side in (e, -e))
+    return (both / 4 * terms).sum(axis=-1) / np.log(2)  # type: ignore[no-any-return]

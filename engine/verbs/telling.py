@@ -1,0 +1,148 @@
+"""The verbs that tell what is and what was. They change nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine import completion as completing
+from engine.configuration import ConfigurationError, resolve, resolve_outside, unknown
+from engine.opening import open_ledger, server_record, state_of
+from engine.verbs import OVERRIDES
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@OVERRIDES
+def status(as_json: bool, overrides: tuple[str, ...]) -> None:
+    """Show what is live, what happened last and what waits for a person.
+
+    \b
+    Examples:
+      warmstart status
+      warmstart status --json stream=demand
+    """
+    from engine import report as reporting
+
+    config = resolve_outside(overrides)
+    named = [o.partition("=")[2] for o in overrides if o.startswith("stream=")]
+    with open_ledger(config) as ledger:
+        small = reporting.small(state_of(config))
+        names = sorted({*ledger.stream_names(), *small})
+        if named and named[0] not in names:
+            raise ConfigurationError(unknown("stream with history", named[0], names or ["none yet"]))
+        found = [reporting.stream_status(ledger, name, small.get(name)) for name in named or names]
+    found_server = server_record(config)
+    if as_json:
+        click.echo(json.dumps({"streams": found, "server": found_server}, indent=2))
+    else:
+        reporting.print_status(found, found_server)
+
+
+@click.command()
+@click.argument("what", metavar="VERSION|WINDOW", shell_complete=completing.versions_and_windows)
+@OVERRIDES
+def explain(what: str, overrides: tuple[str, ...]) -> None:
+    """Tell the whole story of a version or a window: data, drift, decision, training, judgement, release, parents.
+
+    \b
+    Examples:
+      warmstart explain 2 stream=demand
+      warmstart explain week-2 stream=demand
+    """
+    from engine import explain as explaining
+
+    config = resolve(overrides)
+    with open_ledger(config) as ledger:
+        cycle = explaining.find(ledger, config["stream"]["name"], what)
+        for heading, lines in explaining.story(ledger, cycle):
+            click.secho(heading, bold=True)
+            for line in lines or ["none"]:
+                click.echo(f"  {line}")
+
+
+@click.command()
+@click.argument("window", shell_complete=completing.windows)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@OVERRIDES
+def drift(window: str, as_json: bool, overrides: tuple[str, ...]) -> None:
+    """Show how far a window is from what the live model was trained on, column by column.
+
+    \b
+    Examples:
+      warmstart drift week-2 stream=demand
+      warmstart drift week-2 stream=demand --json
+    """
+    import dataclasses
+
+    from engine import explain as explaining
+
+    config = resolve(overrides)
+    with open_ledger(config) as ledger:
+        found = explaining.drift_of(ledger, explaining.find(ledger, config["stream"]["name"], window))
+    if as_json:
+        click.echo(json.dumps(_finite(dataclasses.asdict(found)), indent=2))
+    else:
+        click.echo("\n".join(explaining.drift_lines(found)))
+
+
+@click.command()
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to; without it, NAME.html in the state.")
+@click.option("--last", type=click.IntRange(1), default=400, show_default=True, help="How many of the newest cycles.")
+@OVERRIDES
+def report(output: Path | None, last: int, overrides: tuple[str, ...]) -> None:
+    """Write the stream's history as one HTML file: quality, drift, versions and their reasons, latency, times.
+
+    \b
+    Examples:
+      warmstart report stream=demand
+      warmstart report stream=demand --output demand.html --last 52
+    """
+    from engine.page import written
+
+    config = resolve(overrides)
+    name = config["stream"]["name"]
+    with open_ledger(config) as ledger:
+        if not ledger.cycles(name, limit=1):
+            raise ConfigurationError(f"stream {name!r} has no history yet: `warmstart run stream={name}` begins one")
+        path = output or state_of(config) / "reports" / f"{name}.html"
+        written.write(ledger, name, Path(config["serving"]["repository"]).absolute(), path, last)
+    click.echo(path)
+
+
+@click.group()
+def contract() -> None:
+    """What the windows of a stream must meet."""
+
+
+@contract.command("show")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--yaml", "as_yaml", is_flag=True, help="To be pasted into the stream's YAML and changed there.")
+@OVERRIDES
+def show_contract(as_json: bool, as_yaml: bool, overrides: tuple[str, ...]) -> None:
+    """Show every limit that holds now, and where it comes from: declared, learnt from the first windows, or default."""
+    from engine import wiring
+    from engine.contracts import learning, shown
+
+    config = resolve(overrides)
+    parts = wiring.parts(config)
+    with open_ledger(config) as ledger:
+        lessons = learning.remembered(ledger, parts.name, parts.contract.learn)
+    limits = shown.limits(parts.contract, parts.schema, lessons)
+    if as_json:
+        click.echo(json.dumps({"stream": parts.name, "limits": limits}, indent=2, ensure_ascii=False))
+    else:
+        click.echo(shown.as_yaml(limits) if as_yaml else "\n".join(shown.lines(limits, parts.contract, lessons)))
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN and no infinity: None in their place."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
