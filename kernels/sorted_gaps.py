@@ -56,7 +56,7 @@ class SortedGaps:
     wins_variance       the variance of wins / nm: DeLong's
     area_variance, squared_area_variance, mean_distance_variance
                         of area, squared_area and mean_distance, by the delta method; infinite where a side has one row
-    energy_covariance   of squared_area with mean_distance
+    energy_covariance   of squared_area with mean_distance; 0 where a variance is infinite
     """
 
     reference_rows: Array
@@ -144,5 +144,5 @@ def from_sums(sums: Array, reference_rows: Array, current_rows: Array) -> Sorted
         variance(of_area),
         variance(4 * of_squared),
         variance(of_distance),
-        covariance,
+        xp.where(known, xp.where(xp.isfinite(covariance), covariance, 0.0), xp.nan),
     )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
+from cuda_on_cpu import CpuRawModule, Mode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from reference_gaps import assert_same, reference_gaps, samples
 
 import kernels
-from kernels import SortedGaps
+from kernels import SortedGaps, gpu, gpu_sorted
 from kernels.cpu_sorted import TILE
 
 
@@ -84,3 +86,51 @@ def test_what_was_found_at_zero_is_found_at_a_billion() -> None:
 def test_different_columns_are_refused() -> None:
     with pytest.raises(ValueError, match="1 columns of reference and 2 of current"):
         kernels.sorted_gaps([np.ones(2)], [np.ones(2), np.ones(2)])
+
+
+# ---- the `.cu` file, executed on the CPU through the launch code of the GPU ----------------------------------------------------
+
+
+@cache
+def module(file: str, options: tuple[str, ...], mode: Mode, order: int) -> CpuRawModule:
+    return CpuRawModule(gpu.source(file), options, mode, order)
+
+
+def executed(reference: list[NDArray[Any]], current: list[NDArray[Any]], mode: Mode = Mode.FAST, order: int = 0) -> SortedGaps:
+    return gpu_sorted.sorted_gaps(reference, current, lambda file, options: module(file, options, mode, order))
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "dtype"), [(5000, 3001, "float32"), (2048, 2048, "float64"), (1, 4096, "float32"), (1, 1, "float32")]
+)
+def test_every_order_of_the_threads_gives_the_same_and_right_sums(n: int, m: int, dtype: str) -> None:
+    reference, current = drawn(n, m, dtype=dtype)
+    runs = [(Mode.FAST, 0), (Mode.CHECK, 0), (Mode.CHECK, 1), (Mode.CHECK, 7)]
+    found = [executed(reference, current, mode, order) for mode, order in runs]
+    assert_same(found[0], reference_gaps(reference, current))
+    assert len({bits(gaps) for gaps in found}) == 1
+
+
+def test_parts_are_appended_until_one_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_sorted, "GROUP", 3)
+    reference, current = drawn(10_000, 15_000)  # 13 parts, 5, 2, 1
+    assert_same(executed(reference, current), reference_gaps(reference, current))
+
+
+def test_columns_of_different_lengths_share_a_launch() -> None:
+    long, short, none = np.arange(5000.0), np.array([2.5]), np.array([])
+    reference, current = [long, short, none, long, short], [short, long, long, none, short]
+    assert_same(executed(reference, current, Mode.CHECK), reference_gaps(reference, current))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data(), st.sampled_from(["float32", "float64"]))
+def test_the_cuda_source_takes_ties_constants_infinities_and_offsets(data: st.DataObject, kind: str) -> None:
+    reference, current = [data.draw(samples(kind))], [data.draw(samples(kind))]
+    assert_same(executed(reference, current, Mode.CHECK), reference_gaps(reference, current))
+
+
+def test_a_run_of_ties_across_blocks_belongs_to_the_last() -> None:
+    reference = [np.sort(np.concatenate([np.zeros(7000), np.arange(10.0)])).astype(np.float32)]
+    current = [np.sort(np.concatenate([np.zeros(2047), np.arange(-1.0, 9.0)])).astype(np.float32)]
+    assert_same(executed(reference, current, Mode.CHECK), reference_gaps(reference, current))

@@ -1,0 +1,45 @@
+"""`kernels.sorted_gaps` on the GPU: one launch for all columns, and a few small ones that append its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kernels.arrays import Array, namespace, on_device
+from kernels.gpu import GROUP, THREADS, Compiler, _blocks, compile_for_device
+from kernels.sorted_gaps import SUMS, SortedGaps, from_sums
+
+ITEMS = 8  # rows a thread; with THREADS fixed, so that the sums' last bits are the same on every card
+PART = len(SUMS) + 5  # doubles of the struct Part
+
+
+def options(dtype: np.dtype[Any]) -> tuple[str, ...]:
+    """The macros of sorted_gaps.cu."""
+    return (f"-DREAL={'float' if dtype.itemsize == 4 else 'double'}", f"-DTHREADS={THREADS}", f"-DITEMS={ITEMS}")
+
+
+def sorted_gaps(reference: Sequence[Array], current: Sequence[Array], compiler: Compiler = compile_for_device) -> SortedGaps:
+    """See `kernels.sorted_gaps`. Columns of which one is float64 and another is not are copied first."""
+    xp = namespace(reference[0])
+    kind = np.result_type(*(column.dtype for column in (*reference, *current)))
+    sides = [[xp.ascontiguousarray(column, kind) for column in side] for side in (reference, current)]
+    rows = np.array([[len(column) for column in side] for side in sides], np.int64)
+    addresses = np.array([[_address(column) for column in side] for side in sides], np.int64)
+    table = xp.asarray(np.concatenate([addresses, rows]).T.copy())
+    d, longest = len(reference), int((rows[0] + rows[1]).max())
+
+    module = compiler("sorted_gaps.cu", options(kind))
+    parts = xp.empty((max(_blocks(longest, THREADS * ITEMS), 1), d, PART), xp.float64)
+    module.get_function("sorted_gaps")((len(parts), d), (THREADS,), (table, np.int32(d), parts))
+    while len(parts) > 1:
+        fewer = xp.empty((_blocks(len(parts), GROUP), d, PART), xp.float64)
+        shape = np.int64(len(parts)), np.int32(d), np.int32(GROUP)
+        module.get_function("append_parts")((len(fewer), _blocks(d, THREADS)), (THREADS,), (parts, *shape, fewer))
+        parts = fewer
+    return from_sums(parts[0, :, : len(SUMS)], xp.asarray(rows[0]), xp.asarray(rows[1]))
+
+
+def _address(column: Array) -> int:
+    return column.data.ptr if on_device(column) else column.ctypes.data  # type: ignore[attr-defined]
