@@ -6,6 +6,7 @@ import numpy as np
 
 from kernels.arrays import Array, host, namespace
 from kernels.measured import Measured
+from kernels.statistics.exchangeable import log_all_current
 from kernels.statistics.placement import beside
 from kernels.statistics.two_proportions import clopper_pearson
 
@@ -55,21 +56,15 @@ def measure(reference: Array, current: Array, confidence: float = 0.95) -> Measu
 
 def _bound(before: Array, after: Array) -> Array:
     """Chernoff's bound of so many new rows or more: the least over t of exp(Σ log(1 - π + π exp(t c)) - t · new)."""
-    from scipy.special import betaln
-
     both = before + after
     n, m = before.sum(axis=-1, keepdims=True), after.sum(axis=-1, keepdims=True)
     new = np.where(before == 0, after, 0).sum(axis=-1)
-    # The chance that all c of a category are among the current's: C(n+m-c, n) / C(n+m, n).
-    possible = (both > 0) & (both <= m)
-    c = np.where(possible, both, 0.0)
-    log_all = np.log1p(n + m) - np.log1p(n + m - c) + betaln(m + 1, n + 1) - betaln(m - c + 1, n + 1)
-    log_all = np.where(possible, np.minimum(log_all, 0.0), -np.inf)
+    log_all = log_all_current(both, m, n)
     with np.errstate(divide="ignore"):
         log_rest = np.log1p(-np.exp(log_all))
 
     def exponent(t: Array) -> Array:
-        moments = np.logaddexp(log_rest, log_all + t[..., None] * c)
+        moments = np.logaddexp(log_rest, log_all + t[..., None] * both)
         return moments.sum(axis=-1) - t * new  # type: ignore[no-any-return]
 
     # Convex in t, so sections find the least; in log t, from a bound of nothing to one in which the rarest event decides.

@@ -6,6 +6,7 @@ import numpy as np
 
 from kernels.arrays import Array, host, namespace
 from kernels.measured import Measured
+from kernels.statistics.exchangeable import log_all_current
 from kernels.statistics.placement import beside
 from kernels.statistics.two_proportions import clopper_pearson
 
@@ -44,23 +45,9 @@ def measure(outside: Array, current_rows: Array, reference_rows: Array, confiden
     k, m, n = (np.asarray(host(counts), np.float64) for counts in (outside, current_rows, reference_rows))
     known = (n > 0) & (m > 0)
     # At least k before the second reference value: of the first k + 1 drawn, none or one is the reference's.
-    p_value = np.where(k <= 0, 1.0, _all_current(k + 1, m, n) + (k + 1) * _one_reference(k, m, n))
+    none = np.exp(log_all_current(k + 1, m, n))
+    one = (k + 1) * np.exp(log_all_current(k, m, n)) * n / np.maximum(n + m - k, 1)
+    p_value = np.where(k > 0, none + one, 1.0)
     low, high = clopper_pearson(k, np.where(known, m, 0), confidence)
     value, p_value = np.where(known, value, np.nan), np.where(known, np.minimum(p_value, 1.0), np.nan)
     return Measured(*beside(outside, value, p_value, value, low, high))
-
-
-def _all_current(j: Array, m: Array, n: Array) -> Array:
-    """The chance that the first j drawn are all of the current's m: C(n+m-j, n) / C(n+m, n)."""
-    from scipy.special import betaln
-
-    j = np.where(j <= m, j, np.nan)
-    logs = np.log1p(n + m) - np.log1p(n + m - j) + betaln(m + 1, n + 1) - betaln(m - j + 1, n + 1)
-    chance: Array = np.nan_to_num(np.exp(logs), nan=0.0)
-    return chance
-
-
-def _one_reference(k: Array, m: Array, n: Array) -> Array:
-    """The chance that the first k drawn are the current's and the next is the reference's."""
-    chance: Array = _all_current(k, m, n) * n / np.maximum(n + m - k, 1)
-    return chance

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kernels.statistics.chi_squared import chi_squared, survival
+from kernels.statistics.chi_squared import chi_squared, measure, survival
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 10, 31, 255, 1000, 5000])
@@ -45,3 +45,12 @@ def test_one_category_cannot_have_shifted_and_no_rows_say_nothing() -> None:
 
 def test_an_overwhelming_shift_has_p_value_0() -> None:
     assert chi_squared(np.array([10**6, 0]), np.array([0, 10**6])).p_value == 0.0
+
+
+def test_measured_it_is_scipys_where_no_category_is_rare() -> None:
+    rng = np.random.default_rng(0)
+    reference, current = rng.integers(40, 90, (20, 7)), rng.integers(20, 60, (20, 7))
+    found = measure(reference, current)
+    expected = [stats.chi2_contingency(np.stack(rows), correction=False) for rows in zip(reference, current, strict=True)]
+    np.testing.assert_allclose(found.value, [test.statistic for test in expected], rtol=1e-9)
+    np.testing.assert_allclose(found.p_value, [test.pvalue for test in expected], rtol=1e-9)

@@ -21,3 +21,8 @@ def test_it_runs_from_0_to_1_and_both_ways_alike() -> None:
 
 def test_a_side_without_counts_has_no_distance() -> None:
     assert np.isnan(jensen_shannon(np.array([0, 0]), np.array([1, 1])))
+
+
+def test_shares_that_differ_in_the_ninth_digit_are_told_apart() -> None:
+    p, q = np.array([10**9, 10**9]), np.array([10**9 + 1, 10**9 - 1])
+    np.testing.assert_allclose(jensen_shannon(p, q), 1e-9 / np.sqrt(8 * np.log(2)), rtol=1e-6)

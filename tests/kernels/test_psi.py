@@ -25,3 +25,9 @@ def test_the_same_shares_of_many_rows_have_not_moved() -> None:
 
 def test_no_rows_are_not_stability() -> None:
     assert np.isnan(psi(np.array([[0, 0], [1, 1]]), np.array([[1, 1], [1, 1]]))).tolist() == [True, False]
+
+
+def test_bins_that_are_empty_on_both_sides_are_no_drift_between_samples_of_different_sizes() -> None:
+    p, q = np.zeros(32, int), np.zeros(32, int)
+    p[:2], q[:2] = 500_000, 50
+    assert psi(p, q) == 0.0
