@@ -38,7 +38,9 @@ def main() -> int:
         "",
         "## Registers, shared memory and spills",
         "",
-        "Registers a thread on " + " / ".join(ARCHITECTURES) + ", shared memory of a block in bytes (the largest), and bytes of stack"
+        "Registers a thread on "
+        + " / ".join(ARCHITECTURES)
+        + ", shared memory of a block in bytes (the largest), and bytes of stack"
         f" and of spilled registers on any. Over its limits: {over or 'none'}.",
         "",
         *table(["file", "variant", "kernel", "registers", "of", "shared", "of", "stack", "of", "spilled"], used),
@@ -51,7 +53,9 @@ def main() -> int:
         "",
         *(f"{file} has no {kind.value}: {why}." for file, proof in PROOFS.items() for kind, why in proof.absent.items()),
     ]
-    print(write("kernel_gate", "The kernel gate: what every kernel uses of a card, and the bugs that are caught without one", body))
+    print(
+        write("kernel_gate", "The kernel gate: what every kernel uses of a card, and the bugs that are caught without one", body)
+    )
     return bool(over) or caught_number < len(planted)
 
 
@@ -65,7 +69,9 @@ def _used() -> tuple[list[tuple[object, ...]], int]:
                 over += sum(bool(one.over(limits)) for one in each)
                 registers = " / ".join(str(one.registers) for one in each)
                 shared, stack, spilled = (max(getattr(one, name) for one in each) for name in ("shared", "stack", "spilled"))
-                rows.append((file, variant, kernel, registers, limits.registers, shared, limits.shared, stack, limits.stack, spilled))
+                rows.append(
+                    (file, variant, kernel, registers, limits.registers, shared, limits.shared, stack, limits.stack, spilled)
+                )
     return rows, over
 
 

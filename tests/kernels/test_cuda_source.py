@@ -25,7 +25,8 @@ from kernels import gpu
 
 proofs = pytest.mark.parametrize("proof", PROOFS.values(), ids=PROOFS)
 cases = pytest.mark.parametrize(
-    ("proof", "case"), [pytest.param(proof, case, id=f"{proof.file}: {case}") for proof in PROOFS.values() for case in proof.cases]
+    ("proof", "case"),
+    [pytest.param(proof, case, id=f"{proof.file}: {case}") for proof in PROOFS.values() for case in proof.cases],
 )
 bugs = pytest.mark.parametrize(
     ("proof", "number"),

@@ -24,7 +24,10 @@ class Mode(Enum):
 
     FAST = ("-O2",)
     CHECK = ("-O1", "-DCUDA_CPU_CHECK")
-    ADDRESS = ("-O1", "-g1", "-DCUDA_CPU_CHECK", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+    ADDRESS = (
+        *("-O1", "-g1", "-DCUDA_CPU_CHECK", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"),
+        "-fsanitize-sections=cuda_shared",
+    )
     RACES = ("-O1", "-g1", "-DCUDA_CPU_RACES", "-fsanitize=thread")
 
 
@@ -41,7 +44,8 @@ class CpuRawModule:
     def __init__(self, code: str, options: tuple[str, ...] = (), mode: Mode = Mode.FAST, order: int = 0) -> None:
         exports = "\n".join(f"CUDA_CPU_EXPORT({name})" for name in KERNEL.findall(code))
         unit = f'#include "{HEADER.name}"\n#line 1 "kernel.cu"\n{code}\n{exports}\n'
-        command = ["g++", "-std=c++20", "-shared", "-fPIC", "-pthread", "-fno-gnu-unique", "-ffp-contract=off", "-w", f"-I{HEADER.parent}"]
+        command = ["g++", "-std=c++20", "-shared", "-fPIC", "-pthread", "-ffp-contract=off", "-w", f"-I{HEADER.parent}"]
+        command += ["-fno-gnu-unique"]  # each library has variables of its own, also those that the header declares
         command += [*mode.value, *options, "-x", "c++", "-"]
         self._library = ctypes.CDLL(str(_built(unit, command)))
         self._order = order

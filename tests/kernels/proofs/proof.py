@@ -56,7 +56,7 @@ WRONG = "wrong: "
 DEADLOCK = "deadlock: threads wait at a barrier that the others never reach"
 RACE = "ThreadSanitizer: data race"
 OVERFLOW = "AddressSanitizer: heap-buffer-overflow"
-SHARED_OVERFLOW = "AddressSanitizer: global-buffer-overflow"
+SHARED_OVERFLOW = "insufficient space for an object of type"
 INDEX = "out of bounds for type"
 
 

@@ -45,6 +45,7 @@ def apart(proof: Proof, mode: Mode, order: int, cases: tuple[str, ...], bug: int
         "PYTHONPATH": os.pathsep.join(map(str, FOLDERS)),
         "LD_PRELOAD": _library(SANITIZER[mode]) if mode in SANITIZER else "",
         "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
+        "TSAN_OPTIONS": "halt_on_error=1:history_size=0",
         "OPENBLAS_NUM_THREADS": "1",
     }
     planted = "-" if bug is None else str(bug)
