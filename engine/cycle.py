@@ -38,8 +38,9 @@ def story(window: Window, steps: Steps, stream: Stream, latest: bool) -> Closing
         steps("learn", stream.learn, window)
 
     asked = champion
-    drift = steps("drift", stream.compare, window, champion) if champion else None
     said = steps("predict", stream.predict, window) if champion else None
+    watch = steps("watch", stream.watch, window, champion, said) if champion and said and stream.watches else None
+    drift = steps("drift", stream.compare, window, champion, said, watch) if champion and said else None
 
     if stream.labels_come_later:  # maybe in weeks, and with another champion by then
         labelled = steps("label", stream.label, window)

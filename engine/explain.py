@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -109,13 +110,14 @@ def drift_lines(report: DriftReport) -> list[str]:
     """Every column, the furthest from its limit first."""
     head = f"against version {report.version}'s training data: {report.rows_current:,} rows against {report.rows_reference:,}"
     columns = sorted(report.columns, key=lambda c: -(c.effect / c.limit if c.effect == c.effect else 0.0))
-    width = max((len(c.column) for c in columns), default=0)
+    width = max((len(c.name) for c in columns), default=0)
     return [head, *(_drift_line(c, width) for c in columns)]
 
 
 def _drift_line(c: ColumnDrift, width: int) -> str:
     word = "drifted" if c.drifted else ""
-    return f"{word:<7}  {c.column:<{width}}  {c.effect_name} {c.effect:8.3f}  limit {c.limit:g}  q {c.q_value:.1e}"
+    between = "" if math.isnan(c.low) else f"  ({c.low:.3f} to {c.high:.3f})"
+    return f"{word:<7}  {c.name:<{width}}  {c.effect_name} {c.effect:8.3f}{between}  limit {c.limit:.3g}  q {c.q_value:.1e}"
 
 
 def _window(cycle: Cycle) -> list[str]:

@@ -412,6 +412,19 @@ class Ledger:
         with self.engine.connect() as tx:
             return [(_cycle(row), decode(kind, row["step_result"])) for row in tx.execute(query).mappings()]
 
+    def newest_results(self, stream: str, name: str, kind: type[T], most: int, before: float | None = None) -> list[T]:
+        """The last `most` results of the step `name`, oldest first; with `before` of cycles opened before then (Unix seconds)."""
+        query = (
+            sa.select(steps.c.result)
+            .join(cycles, steps.c.cycle == cycles.c.id)
+            .where(cycles.c.stream == stream, steps.c.name == name)
+            .where(cycles.c.opened < before if before is not None else sa.true())
+            .order_by(cycles.c.opened.desc(), cycles.c.id.desc())
+            .limit(most)
+        )
+        with self.engine.connect() as tx:
+            return [decode(kind, result) for result in tx.execute(query).scalars()][::-1]
+
     def labelled(self, stream: str) -> dict[str, Labelled]:
         """Cycle id → its window with the labels that came later, of every cycle that has found them."""
         query = (

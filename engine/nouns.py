@@ -130,8 +130,9 @@ class Measure:
 class ColumnDrift:
     """One column of one Profile against another. `effect` is the size that thresholds look at; `effect_name` says which.
 
-    `low` and `high` are its confidence interval. `measures` are all statistics in full, where somebody asked for them: the ledger
-    keeps their values alone, in `statistics`.
+    `low` and `high` are its confidence interval. `statistics` are the effects of all statistics, which `measures` tell in full
+    where somebody asked for it. `segment` is the value whose rows alone were compared, "" for all of them. Where the monitor
+    watches the stream, `q_value` is the chance that an unchanged stream ever gives as much reason to call anything drifted.
     """
 
     column: str
@@ -145,7 +146,13 @@ class ColumnDrift:
     drifted: bool
     low: float = math.nan
     high: float = math.nan
+    segment: str = ""
     measures: dict[str, Measure] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The column, and the segment of it."""
+        return f"{self.column} [{self.segment}]" if self.segment else self.column
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from engine import drift, evaluate, profile, slices
+from engine import drift, evaluate, profile, profile_file, slices
+from engine.alarms import anytime
+from engine.alarms.anytime import Monitor, Watch
 from engine.contracts import learning, quarantine
 from engine.contracts.contract import Contract
 from engine.contracts.learning import Lesson
@@ -28,7 +30,7 @@ from engine.intact import WindowLost, lost
 from engine.jobs import Jobs
 from engine.labels import ROW, Labels, folder_of
 from engine.ledger import Cycle, Ledger
-from engine.metrics import DIFFERENCES, chosen
+from engine.metrics import DIFFERENCES, F64, chosen
 from engine.nouns import (
     PAST,
     Acceptance,
@@ -63,8 +65,10 @@ from serving.config import ModelConfig, Tensor
 from serving.errors import Refused, Unreachable
 from serving.release import Deployment
 
-PROFILE = "profile.npz"
+PROFILE = profile_file.NAME
 DELIVER = "deliver it again, or put the file back and `warmstart retry` it"
+PREDICTED = " (predicted)"  # after a column's name: what the model said
+QUIET = 200  # windows that limits are learnt from
 SLICES_TOLD = 100  # at most, as metrics of a run in MLflow; the ledger has them all
 
 
@@ -106,6 +110,14 @@ class Outside:
     fetch: Callable[[Window], None]
 
 
+@dataclass(frozen=True)
+class Watched:
+    """What the monitor knows, and the champion that it watches for."""
+
+    version: int
+    watch: Watch
+
+
 class Stream:
     """One stream at work on one cycle. Every method is a step: it may be run again and ends in the same state."""
 
@@ -116,6 +128,7 @@ class Stream:
         self.gate = parts.gate
         self.require_approval = parts.require_approval
         self.labels_come_later = parts.labels is not None
+        self.watches = parts.drift.alarms == "stream"
 
     # what is there
 
@@ -128,7 +141,7 @@ class Stream:
         self._here((window,))
         if why := lost(window):
             return (Breach(None, f"{why}: {DELIVER}"),)
-        known = _profile(Path(champion.folder) / PROFILE).categories if champion else {}
+        known = self._reference(champion).categories if champion else {}
         return self.parts.contract.check(window, self.parts.schema, self._lessons, known, self._found() if latest else None)
 
     def _found(self) -> datetime:
@@ -152,11 +165,37 @@ class Stream:
     def _lessons(self) -> tuple[Lesson, ...]:
         return learning.remembered(self.outside.ledger, self.parts.name, self.parts.contract.learn)
 
-    def compare(self, window: Window, champion: Champion) -> DriftReport:
-        """The window's Profile against what the champion was trained on."""
-        reference = _profile(Path(champion.folder) / PROFILE)
-        current = profile.build(_landed(window, self.parts.schema), self.parts.schema, reference.edges)
-        return drift.compare(reference, current, self.parts.drift, window.id, champion.version)
+    def watch(self, window: Window, champion: Champion, said: Predicted) -> Watched:
+        """What the monitor knows after this window. It watches for one champion, and begins anew with the next."""
+        monitor, name = Monitor(self.parts.drift.alpha, self.parts.seed), self.parts.name
+        before = self.outside.ledger.newest_results(name, "watch", Watched, 1, self.cycle.opened)
+        if before and before[0].version == champion.version:
+            last = before[0]
+        else:
+            last = Watched(champion.version, monitor.begin(anytime.counted(self._reference(champion))))
+        base = self.cycle.id.rpartition(":")[0]
+        if any(self.outside.ledger.step(f"{base}:{attempt}", "watch") for attempt in range(1, self.cycle.attempt)):
+            return last  # its rows are in the pool already
+        counted = anytime.counted(self._profile_of(window, champion, said))
+        return Watched(champion.version, monitor.watch(last.watch, counted, window.id)[0])
+
+    def compare(self, window: Window, champion: Champion, said: Predicted, watched: Watched | None) -> DriftReport:
+        """The window's Profile, with what the live version said of it, against that of what the champion was trained on."""
+        limits = self.parts.drift
+        past = self.outside.ledger.newest_results(self.parts.name, "drift", DriftReport, QUIET) if limits.learn else ()
+        chances = Monitor(limits.alpha, self.parts.seed).chances(watched.watch) if watched else None
+        reference, current = self._reference(champion), self._profile_of(window, champion, said)
+        return drift.compare(reference, current, limits, window.id, champion.version, past, chances)
+
+    def _reference(self, champion: Champion) -> Profile:
+        return _profile(Path(champion.folder))
+
+    def _profile_of(self, window: Window, champion: Champion, said: Predicted) -> Profile:
+        reference, schema = self._reference(champion), self.parts.schema
+        extra = _predicted(np.load(said.answers), schema)
+        if not set(extra) <= set(reference.numbers):  # the champion was registered before its answers were profiled
+            extra = {}
+        return profile.build(_landed(window, schema), schema, reference.edges, extra=extra, by=reference.by)
 
     def predict(self, window: Window) -> Predicted:
         """Ask the live endpoint about the whole window before anybody trains on it."""
@@ -270,7 +309,7 @@ class Stream:
     def _cuts(self, rows: pl.DataFrame, champion: Champion | None) -> tuple[Cut, ...]:
         if not self.parts.slice_by:
             return ()
-        return slices.cut(rows, self.parts.slice_by, _profile(Path(champion.folder) / PROFILE) if champion else None)
+        return slices.cut(rows, self.parts.slice_by, self._reference(champion) if champion else None)
 
     def register(self, window: Window, challenger: Training, champion: Champion | None, card: Scorecard, quality: Verdict) -> int:
         """Register the challenger in MLflow as a candidate, with the Profile of what it was trained on."""
@@ -279,7 +318,9 @@ class Stream:
         if not path.exists():
             read = [w for w in (*spec.past, *spec.fresh) if w.digest not in challenger.left_out]
             trained = [w for w in read if w.id in challenger.windows]
-            profile.build(table.read(trained, self.parts.schema), self.parts.schema).save(path)
+            rows, schema = table.read(trained, self.parts.schema), self.parts.schema
+            said = evaluate.predict(Path(challenger.folder) / "model.onnx", table.inputs(rows, schema), schema.target)
+            profile.build(rows, schema, extra=_predicted(said, schema), by=self.parts.drift.segment_by).save(path)
         digest = digest_of(path)
         parent = champion.version if champion else None
         return self.outside.registry.register(spec, challenger, digest, parent, card.challenger, quality)
@@ -438,8 +479,15 @@ def _landed(window: Window, schema: Schema) -> pl.DataFrame:
 
 
 @functools.lru_cache(maxsize=2)
-def _profile(path: Path) -> Profile:
-    return Profile.load(path)
+def _profile(folder: Path) -> Profile:
+    return Profile.load(folder / PROFILE)
+
+
+def _predicted(said: F64, schema: Schema) -> dict[str, F64]:
+    """A model's answers as columns of a Profile: the value, or the probability of a class."""
+    if said.ndim == 1:
+        return {f"{schema.target}{PREDICTED}": said}
+    return {f"{schema.target} = {name}{PREDICTED}": said[:, k] for k, name in enumerate(schema.classes)}
 
 
 def _story(ledger: Ledger, cycle: Cycle, metric: str) -> tuple[dict[str, float], dict[str, str]]:
@@ -464,9 +512,7 @@ def _story(ledger: Ledger, cycle: Cycle, metric: str) -> tuple[dict[str, float],
     read(
         "drift",
         DriftReport,
-        lambda r: metrics.update(
-            {f"drift/{c.column.replace('/', '_')}": c.effect for c in r.columns} | {"drift/columns": len(r.drifted)}
-        ),
+        lambda r: metrics.update({f"drift/{_plain(c.name)}": c.effect for c in r.columns} | {"drift/columns": len(r.drifted)}),
     )
     read("accept", Acceptance, lambda a: tags.update({"accepted": f"by {a.who}: {a.reason}"}))
     read("decide", Decision, lambda d: tags.update({"cause": d.cause, "decision": d.reason}))

@@ -58,7 +58,7 @@ class Drift:
         """Name the worst columns and their effect."""
         drifted = evidence.drift.drifted
         if len(drifted) >= self.columns:
-            worst = ", ".join(f"{c.column} {c.effect_name} {c.effect:.2f} > {c.limit:.2f}" for c in drifted[:3])
+            worst = ", ".join(f"{c.name} {c.effect_name} {c.effect:.2f} > {c.limit:.2f}" for c in drifted[:3])
             more = f" and {len(drifted) - 3} more" if len(drifted) > 3 else ""
             return Decision(True, "drift", f"drift in {worst}{more}")
         return _keep(f"{len(drifted)} columns drifted, {self.columns} needed")

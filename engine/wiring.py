@@ -90,7 +90,9 @@ def schema(stream: Mapping[str, Any]) -> Schema:
     if bool(labels.get("folder")) != bool(labels.get("key")):
         raise ConfigurationError("stream.labels: `folder`, where labels land, and `key`, what names a row, belong together")
     known = {stream["target"], stream["time"], *(column.name for column in (*columns, *watched))}
-    sliced = tuple(by.column for by in slice_by(stream) if by.column not in known)
+    segments = (stream.get("drift") or {}).get("segments")
+    asked = [*(by.column for by in slice_by(stream)), *([segments] if segments else [])]
+    sliced = tuple(name for name in dict.fromkeys(asked) if name not in known)
     key = labels.get("key")
     return Schema(columns, stream["target"], stream["task"], stream["time"], watched, classes, key, sliced)
 

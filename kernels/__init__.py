@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import ModuleType
 
-from kernels.arrays import Array, on_device
+from kernels.arrays import Array, namespace, on_device
 from kernels.column_counts import ColumnCounts
 from kernels.count_distances import CountDistances
-from kernels.sorted_gaps import SortedGaps
 from kernels.rbf_sums import RbfSums
+from kernels.sorted_gaps import SortedGaps
 
 __all__ = [
     "ColumnCounts",

@@ -8,6 +8,8 @@ what is missing is seen as the change that it is.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,18 +33,37 @@ def sampled(x: Array, rows: int | None, rng: np.random.Generator) -> Array:
     return x[xp.asarray(np.sort(rng.choice(len(x), rows, replace=False)))]  # type: ignore[no-any-return]
 
 
-def comparable(x: Array, y: Array, dtype: str = "float64", scaled: bool = True) -> tuple[Array, Array]:
-    """Reference x [n, d] and current y [m, d], filled, less the reference's median, in its standard deviations.
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """What a table's columns are taken about and measured in, [d] float64 each, where the table is."""
+
+    middle: Array
+    unit: Array
+
+    def slabs(self, x: Array) -> Iterator[Array]:
+        """x [n, d] in this frame, gaps filled with the middle and rows without a value left out; float64, some rows at a time."""
+        xp = namespace(x)
+        for row in range(0, len(x), SLAB):
+            part = x[row : row + SLAB]
+            present = xp.isfinite(part)
+            values = part - self.middle
+            values /= self.unit
+            if not present.all():
+                values[~present] = 0.0
+                values = values[present.any(axis=1)]
+            yield xp.clip(values, -FARTHEST, FARTHEST, out=values)
+
+
+def frame(x: Array, y: Array, scaled: bool = True) -> Frame:
+    """The frame of reference x [n, d] and current y [m, d]: the reference's medians and standard deviations.
 
     The deviation is the reference's interquartile range over 1.349, which a few outliers do not move; where a column's quartiles
-    are equal, its standard deviation; where the reference is constant, the current's. A constant on both sides is left as it is.
+    are equal, its standard deviation; where the reference is constant, the current's. A constant on both sides has unit 1.
     scaled  False takes one unit for all columns, the median of theirs, as for an embedding: it keeps the distances between rows
 
-    The row below without a value has no part.
-
-    >>> x, y = comparable(np.array([[1.0], [2.0], [3.0], [4.0]]), np.array([[np.inf], [4.349]]))
-    >>> x.round(4).tolist(), y.round(4).tolist()
-    ([[-1.349], [-0.6745], [0.0], [0.6745]], [[0.9099]])
+    >>> found = frame(np.array([[1.0], [2.0], [3.0], [4.0]]), np.array([[9.0]]))
+    >>> found.middle.tolist(), found.unit.round(3).tolist()
+    ([3.0], [1.483])
     """
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"the tables are {x.shape} and {y.shape}: pass both as [rows, columns], with the same columns")
@@ -57,9 +78,26 @@ def comparable(x: Array, y: Array, dtype: str = "float64", scaled: bool = True) 
         unit[j] = xp.where(own > 0, own, xp.where(other > 0, other, xp.nan))
     if not scaled and (unit == unit).any():
         unit[:] = xp.median(unit[unit == unit])
-    unit = xp.where(unit == unit, unit, 1.0)
-    middle = xp.where(middle == middle, middle, 0.0)
-    return _filled(x, middle, unit, dtype), _filled(y, middle, unit, dtype)
+    return Frame(xp.where(middle == middle, middle, 0.0), xp.where(unit == unit, unit, 1.0))
+
+
+def comparable(x: Array, y: Array, scaled: bool = True) -> tuple[Array, Array]:
+    """Reference x [n, d] and current y [m, d] in their frame, whole, as float32. The row below without a value has no part.
+
+    >>> x, y = comparable(np.array([[1.0], [2.0], [3.0], [4.0]]), np.array([[np.inf], [4.483]]))
+    >>> x.shape, y.round(3).tolist()
+    ((4, 1), [[1.0]])
+    """
+    both = frame(x, y, scaled)
+    return _whole(both, x), _whole(both, y)
+
+
+def _whole(of: Frame, x: Array) -> Array:
+    out, rows = namespace(x).empty(x.shape, "float32"), 0
+    for slab in of.slabs(x):
+        out[rows : rows + len(slab)] = slab
+        rows += len(slab)
+    return out[:rows]  # type: ignore[no-any-return]
 
 
 def _middle_and_deviation(column: Array) -> tuple[Any, Any]:
@@ -77,17 +115,3 @@ def _middle_and_deviation(column: Array) -> tuple[Any, Any]:
         return some[len(some) // 2], (high - low) / 1.349
     every = column.astype(xp.float64)
     return some[len(some) // 2], xp.std(every[xp.isfinite(every)])
-
-
-def _filled(x: Array, middle: Array, unit: Array, dtype: str) -> Array:
-    xp = namespace(x)
-    out, kept = xp.empty(x.shape, dtype), 0
-    for row in range(0, len(x), SLAB):
-        part = x[row : row + SLAB]
-        present = xp.isfinite(part)
-        seen = present.any(axis=1)
-        values = xp.where(present, part, middle) - middle
-        values = xp.clip(values[seen] / unit, -FARTHEST, FARTHEST)
-        out[kept : kept + len(values)] = values
-        kept += len(values)
-    return out[:kept]  # type: ignore[no-any-return]

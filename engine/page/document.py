@@ -142,9 +142,9 @@ def _drift(history: History) -> str:
     for i, episode in enumerate(windows):
         for c in episode.drift.columns if episode.drift else ():
             share = c.effect / c.limit if c.limit and math.isfinite(c.effect) else None
-            shares.setdefault(c.column, [None] * len(windows))[i] = share
-            told = f"{episode.cycle.window.id}, {c.column}: {c.effect_name} {c.effect:.3f}, limit {c.limit:g}, q {c.q_value:.1e}"
-            titles.setdefault(c.column, [""] * len(windows))[i] = told + (", drifted" if c.drifted else "")
+            shares.setdefault(c.name, [None] * len(windows))[i] = share
+            told = f"{episode.cycle.window.id}, {c.name}: {c.effect_name} {c.effect:.3f}, limit {c.limit:g}, q {c.q_value:.1e}"
+            titles.setdefault(c.name, [""] * len(windows))[i] = told + (", drifted" if c.drifted else "")
     if not shares:
         return '\n<section><h2>Drift</h2><p class="none">no window was compared yet</p></section>'
     order = sorted(shares, key=lambda name: -max((v for v in shares[name] if v is not None), default=0.0))

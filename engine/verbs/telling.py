@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from engine import completion as completing
 from engine.configuration import ConfigurationError, resolve, resolve_outside, unknown
 from engine.opening import open_ledger, server_record, state_of
 from engine.verbs import OVERRIDES
+
+FILES = click.Path(path_type=Path)
 
 
 @click.command()
@@ -66,17 +69,49 @@ def explain(what: str, overrides: tuple[str, ...]) -> None:
 
 
 @click.command()
-@click.argument("window", shell_complete=completing.windows)
+@click.argument("what", nargs=-1, metavar="[WINDOW] [OVERRIDES]...", shell_complete=completing.windows)
+@click.option("--reference", type=FILES, help="A Parquet file or a folder of them; with --current, no stream is needed.")
+@click.option("--current", type=FILES, help="The Parquet file or folder that is compared with --reference.")
+@click.option("--column", "columns", multiple=True, help="Of the files, only this column; may be given again. All without it.")
+@click.option("--segments", help="Of the files, a column whose values are compared by themselves too.")
+@click.option("--effect", default="psi", show_default=True, help="The statistic that --limit is for.")
+@click.option("--limit", default=0.2, show_default=True, help="A column drifted when its effect is over this, and significant.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-@OVERRIDES
-def drift(window: str, as_json: bool, overrides: tuple[str, ...]) -> None:
-    """Show how far a window is from what the live model was trained on, column by column.
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Of the files, a page with every column drawn.")
+def drift(
+    what: tuple[str, ...],
+    reference: Path | None,
+    current: Path | None,
+    columns: tuple[str, ...],
+    segments: str | None,
+    effect: str,
+    limit: float,
+    as_json: bool,
+    html: Path | None,
+) -> None:
+    """Show how far a window is from what the live model was trained on, column by column; or one Parquet file from another.
 
     \b
     Examples:
       warmstart drift week-2 stream=demand
       warmstart drift week-2 stream=demand --json
+      warmstart drift --reference data/demand/week-1.parquet --current data/demand/week-2.parquet
+      warmstart drift --reference data/demand/week-1.parquet --current data/demand/week-2.parquet --html drift.html
     """
+    if (reference is None) != (current is None):
+        raise click.UsageError("--reference and --current belong together: the one is compared with the other")
+    if reference is not None and current is not None:
+        if what:
+            raise click.UsageError(f"{what[0]!r}: two files are compared without a stream; set --effect, --limit and --segments")
+        _compare(reference, current, columns, segments, effect, limit, as_json, html)
+        return
+    names = [word for word in what if "=" not in word and not word.startswith("~")]
+    if len(names) != 1:
+        raise click.UsageError("say which window of the stream, or two files: --reference A --current B")
+    _of_window(names[0], [word for word in what if word != names[0]], as_json)
+
+
+def _of_window(window: str, overrides: Sequence[str], as_json: bool) -> None:
     import dataclasses
 
     from engine import explain as explaining
@@ -88,6 +123,39 @@ def drift(window: str, as_json: bool, overrides: tuple[str, ...]) -> None:
         click.echo(json.dumps(_finite(dataclasses.asdict(found)), indent=2))
     else:
         click.echo("\n".join(explaining.drift_lines(found)))
+
+
+def _compare(
+    reference: Path,
+    current: Path,
+    columns: Sequence[str],
+    segments: str | None,
+    effect: str,
+    limit: float,
+    as_json: bool,
+    html: Path | None,
+) -> None:
+    import dataclasses
+
+    from engine import comparison
+    from engine.drift import DriftLimits
+    from engine.page import comparison as drawn
+    from engine.page.written import whole
+
+    try:
+        limits = DriftLimits(effect=effect, limit=limit, segments=segments)
+        found = comparison.of_files(reference, current, limits, columns or None)
+    except (ValueError, FileNotFoundError) as error:
+        raise ConfigurationError(str(error)) from error
+    if html:
+        whole(html, drawn.page(found))
+    if as_json:
+        told = dataclasses.asdict(found.report) | {"whole": {name: dataclasses.asdict(one) for name, one in found.whole.items()}}
+        del told["window"], told["version"]
+        names = {"reference": found.reference, "current": found.current, "notes": found.notes}
+        click.echo(json.dumps(_finite(names | told), indent=2))
+        return
+    click.echo("\n".join([*comparison.lines(found), *([str(html)] if html else [])]))
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""What can be said of two samples without knowing their distribution: every deal of the rows onto the sides is as likely as any other."""
+"""What is known of two samples of any one distribution: every deal of the rows onto the sides is as likely."""
 
 from __future__ import annotations
 

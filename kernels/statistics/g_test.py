@@ -48,8 +48,9 @@ def _sloped(reference: Array, current: Array) -> Sloped:
     a = n / xp.maximum(n + m, 1.0)
     b = 1 - a
     mixture = a * p + b * q
-    mixture = xp.where(mixture == 0, 1.0, mixture)
-    logs = [xp.log1p(xp.where(side == 0, 0.0, (side - mixture) / mixture)) for side in (p, q)]
+    # Each side's distance from the mixture is a share of the distance between the two, taken before anything is rounded.
+    e = (p - q) / xp.where(mixture == 0, 1.0, mixture)
+    logs = [xp.log1p(xp.where(side == 0, 0.0, away)) for side, away in ((p, b * e), (q, -a * e))]
     # Against the mixture no bin's term a·p·ln(p/mixture) + b·q·ln(q/mixture) is negative.
     terms = a * p * logs[0] + b * q * logs[1]
     weight = 2 / xp.where(a * b == 0, 1.0, a * b)

@@ -58,7 +58,7 @@ def measure(x: Array, y: Array, *, scaled: bool = True, seed: int = 0, confidenc
 
     xp = namespace(x)
     rng = np.random.default_rng(seed)
-    x, y = comparable(x, y, "float32", scaled)
+    x, y = comparable(x, y, scaled)
     width = bandwidth(x, y, rng) if min(len(x), len(y)) else 1.0
     number = min(len(x), len(y))
     value, variance = linear_time_mmd(

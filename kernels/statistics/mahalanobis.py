@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from kernels.arrays import Array, host, namespace
+from kernels.arrays import Array, namespace
 from kernels.measured import Measured
-from kernels.table_rows import comparable
+from kernels.statistics.scatter import Scatter
+from kernels.table_rows import frame
 
-SLAB = 1 << 14
 FLAT = 1e-10  # a direction with less variance than this share of the largest, after scaling, is a linear dependency
 
 
@@ -29,7 +29,7 @@ def mahalanobis(x: Array, y: Array) -> float:
     >>> mahalanobis(x, x + 2)
     2.0
     """
-    difference, covariance, _ = _pooled(x, y)
+    difference, covariance, _ = _pooled(Scatter.of([x]), Scatter.of([y]))
     return math.sqrt(_squared(difference, covariance)[0])
 
 
@@ -38,15 +38,16 @@ def measure(x: Array, y: Array, *, seed: int = 0, confidence: float = 0.95) -> M
 
     Over all rows, made comparable by `kernels.table_rows`.
 
-    p_value  T² (n + m - d - 1) / ((n + m - 2) d) is F-distributed with d and n + m - d - 1 degrees of freedom for normal rows, and
-             near enough for others from a few hundred rows on
+    p_value  T² (n + m - d - 1) / ((n + m - 2) d) is F-distributed with d and n + m - d - 1 degrees of freedom for normal rows,
+             near enough so for others from a few hundred rows on
     effect   the distance of the populations' means, squared, estimated without bias, floored at 0, rooted
     interval by inverting the noncentral F distribution, exact for normal rows
 
     Where a column, or a combination of columns, does not vary, that direction is left out of d; but a column that is constant on
-    each side and not the same is infinitely far, p-value 0. Where there are more than half as many columns as rows, no test of the whole metric has
-    power: the rows are projected onto half as many random directions as there are rows, drawn by the seed, and all figures are of
-    that projection, whose distance is at most the whole one's. NaN where a side has no rows or both together fewer than four.
+    each side and not the same is infinitely far, p-value 0. Where there are more than half as many columns as rows, no test of
+    the whole metric has power: the rows are projected onto half as many random directions as there are rows, drawn by the seed,
+    and all figures are of that projection, whose distance is at most the whole one's. NaN where a side has no rows or both
+    together fewer than four.
 
     Source: Hotelling, "The generalization of Student's ratio", 1931; Lopes, Jacob and Wainwright, "A more powerful two-sample
     test in high dimensions using random projection", 2011.
@@ -54,17 +55,18 @@ def measure(x: Array, y: Array, *, seed: int = 0, confidence: float = 0.95) -> M
     >>> rng = np.random.default_rng(0)
     >>> moved = measure(rng.standard_normal((400, 3)), rng.standard_normal((400, 3)) + [0.5, 0, 0])
     >>> bool(moved.p_value < 1e-6), float(moved.effect.round(2)), bool(moved.low < 0.5 < moved.high)
-    (True, 0.48, True)
+    (True, 0.6, True)
     """
     from scipy.special import fdtrc
 
     xp: Any = namespace(x)
-    x, y = comparable(x, y)
-    n, m = len(x), len(y)
+    both = frame(x, y)
+    of_x, of_y = Scatter.of(both.slabs(x)), Scatter.of(both.slabs(y))
+    n, m = of_x.rows, of_y.rows
     rows = n + m
     if min(n, m) == 0 or rows < 4 or x.shape[1] == 0:
         return Measured(*(xp.asarray(math.nan),) * 5)
-    difference, covariance, jumped = _pooled(x, y)
+    difference, covariance, jumped = _pooled(of_x, of_y)
     if jumped:
         return Measured(*(xp.asarray(bound) for bound in (math.inf, 0.0, math.inf, math.inf, math.inf)))
     most = (rows - 2) // 2
@@ -109,34 +111,18 @@ def _where_falls_to(falling: Callable[[float], float], level: float, start: floa
     return (low + high) / 2
 
 
-def _pooled(x: Array, y: Array) -> tuple[Array, Array, bool]:
-    """On the host, of the columns that vary: the difference of the means [d] in pooled deviations and the pooled correlation [d, d].
-    Also whether a column that does not vary has another mean.
+def _pooled(x: Scatter, y: Scatter) -> tuple[Array, Array, bool]:
+    """Of the columns that vary: the difference of the means [d] in pooled deviations and the pooled correlation [d, d]; and
+    whether a column that does not vary has another mean.
     """
-    (n, mean_x, scatter_x), (m, mean_y, scatter_y) = scatter(x), scatter(y)
-    difference = mean_y - mean_x
-    covariance = (scatter_x + scatter_y) / max(n + m - 2, 1)
+    difference = y.mean - x.mean
+    covariance = (x.products + y.products) / max(x.rows + y.rows - 2, 1)
     variances = np.diag(covariance)
-    size = np.abs(mean_x) + np.abs(mean_y)
+    size = np.abs(x.mean) + np.abs(y.mean)
     varies = variances > (1e-14 * size) ** 2
     deviations = np.sqrt(variances[varies])
     jumped = bool((np.abs(difference[~varies]) > 1e-12 * size[~varies]).any())
     return difference[varies] / deviations, covariance[np.ix_(varies, varies)] / np.outer(deviations, deviations), jumped
-
-
-def scatter(x: Array) -> tuple[int, Array, Array]:
-    """Rows, mean [d] and scatter matrix [d, d] of x [n, d], about its mean; float64, on the host, in two passes of slabs.
-
-    >>> scatter(np.array([[1.0, 2.0], [3.0, 6.0]]))[2].tolist()
-    [[2.0, 4.0], [4.0, 8.0]]
-    """
-    xp = namespace(x)
-    mean = x.mean(axis=0, dtype=xp.float64)
-    total = xp.zeros((x.shape[1], x.shape[1]))
-    for row in range(0, len(x), SLAB):
-        part = x[row : row + SLAB] - mean
-        total += part.T @ part
-    return len(x), host(mean), host(total)
 
 
 def _squared(difference: Array, covariance: Array) -> tuple[float, int]:

@@ -70,7 +70,7 @@ def measure(
     """
     rng = np.random.default_rng(seed)
     xp = namespace(x)
-    x, y = comparable(sampled(x, rows, rng), sampled(y, rows, rng), "float32", scaled)
+    x, y = comparable(sampled(x, rows, rng), sampled(y, rows, rng), scaled)
     n, m = len(x), len(y)
     if min(n, m) < 2:
         return _nothing(xp)

@@ -52,7 +52,7 @@ def measure(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Measured:
-    """The distance in standard deviations of the reference's projections, its p-value, and the distance freed of chance. Shape [].
+    """The distance in deviations of the reference's projections, its p-value, and the distance freed of chance. Shape [].
 
     Rows are made comparable by `kernels.table_rows`; a side with more than `rows` rows is represented by that many, drawn by the
     seed, or by all if it is None. The directions are the seed's: the population quantity is the mean distance along these.
@@ -69,13 +69,13 @@ def measure(
     >>> rng = np.random.default_rng(0)
     >>> moved = measure(rng.standard_normal((500, 2)), rng.standard_normal((500, 2)) + [0.5, 0])
     >>> float(moved.p_value.round(2)), float(moved.effect.round(2)), bool(moved.low < 0.32 < moved.high)
-    (0.01, 0.35, True)
+    (0.01, 0.36, True)
     """
     from scipy.special import ndtri
 
     rng = np.random.default_rng(seed)
     xp = namespace(x)
-    x, y = comparable(sampled(x, rows, rng), sampled(y, rows, rng), "float32", scaled)
+    x, y = comparable(sampled(x, rows, rng), sampled(y, rows, rng), scaled)
     n, m = len(x), len(y)
     if min(n, m) < 2:
         nan = xp.asarray(math.nan)

@@ -35,13 +35,15 @@ def total_variation(reference: Array, current: Array) -> Array:
 def measure(reference: Array, current: Array, confidence: float = 0.95) -> Measured:
     """The distance, its chance and its size: effect, low and high are the populations' distance, chance's share taken off.
 
-    |q - p| has no smooth expansion where nothing changed, so `divergence_interval` does not serve. There the bins' differences are
-    normal, their mean and mean square add up to those of the distance, and a chi variable of as many degrees of freedom, not whole,
-    as give the ratio of the two stands for it: exact for two bins, close for more. The p-value is its tail, over bins that expect five
-    counts or more together with the rest as one; the effect is the distance less, in quadrature, its root mean square under no
-    change; the interval is the noncentral variable's, stretched to the delta method's spread where that is larger.
+    |q - p| has no smooth expansion where nothing changed, so `divergence_interval` does not serve. There the bins' differences
+    are normal, their mean and mean square add up to those of the distance, and a chi variable of as many degrees of freedom,
+    not whole, as give the ratio of the two stands for it: exact for two bins, close for more. The p-value is its tail, over
+    bins that expect five counts or more together with the rest as one; the effect is the distance less, in quadrature, its root
+    mean square under no change; the interval is the noncentral variable's, stretched to the delta method's spread where that is
+    larger.
 
-    Simulated as for `divergence_interval`: 4 to 6% of p-values below 0.05 where nothing changed, 95% intervals cover in 94 to 99%.
+    Simulated as for `divergence_interval`: 4 to 6% of p-values below 0.05 where nothing changed, 95% intervals cover in 94 to
+    99%.
 
     Source: Leone, Nelson and Nottingham, "The folded normal distribution", 1961; for two of them Nabeya, "Absolute moments in
     2-dimensional normal distribution", 1951.
@@ -64,7 +66,7 @@ def measure(reference: Array, current: Array, confidence: float = 0.95) -> Measu
 
 
 class _Judged(NamedTuple):
-    """Host arrays [...]; chance: the distance's mean square under no change; the statistic is the squared distance times the scale."""
+    """Host arrays [...]; chance: the mean square under no change; the statistic is the squared distance times the scale."""
 
     value: Array
     chance: Array

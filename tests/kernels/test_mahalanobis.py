@@ -53,7 +53,7 @@ def test_the_interval_covers_the_true_distance(n: int, m: int) -> None:
 def test_a_shift_against_the_correlation_is_far_though_no_column_moved_much() -> None:
     rng = np.random.default_rng(0)
     both = rng.standard_normal((2000, 1)) + 0.05 * rng.standard_normal((2000, 2))
-    found = measure(both[:1000], both[1000:] + [0.1, -0.1])
+    found = measure(both[:1000], both[1000:] + np.array([0.1, -0.1]))
     assert found.p_value < 1e-9
     assert found.effect > 2.0
 

@@ -20,7 +20,7 @@ def profiled(x: NDArray[Any]) -> kernels.ColumnCounts:
     return kernels.profile(x, np.zeros((x.shape[1], 1), x.dtype))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(hnp.arrays(float, (7, 3), elements=NUMBERS), hnp.arrays(float, (5, 3), elements=NUMBERS))
 def test_its_chance_is_that_of_scipys_f(x: NDArray[Any], y: NDArray[Any]) -> None:
     spread = (np.ptp(x, axis=0) > 1e-3) & (np.ptp(y, axis=0) > 1e-3)

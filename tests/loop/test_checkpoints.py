@@ -15,7 +15,7 @@ from engine.registry import FilesRemoved, Registry, RegistryUnreachable
 from engine.retention import Freed, Retention, tidy
 
 TWO = Retention(checkpoints=2)
-FILES = ("checkpoint.ckpt", "model.onnx", "profile.npz")
+FILES = ("checkpoint.ckpt", "model.onnx", "profile.arrow")
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_the_newest_the_first_and_what_is_published_keep_their_files(project: To
     assert freed(project) is None
     left = {path.name for path in project.state.glob("artifacts/toy/models/*/artifacts/*")}
     assert set(FILES) <= left
-    assert len(list(project.state.glob("artifacts/toy/models/*/artifacts/profile.npz"))) == 4
+    assert len(list(project.state.glob("artifacts/toy/models/*/artifacts/profile.arrow"))) == 4
 
 
 def test_the_live_version_and_the_one_before_it_keep_theirs_after_a_rollback_far_back(project: Toy) -> None:

@@ -1,0 +1,183 @@
+"""`warmstart drift --reference A --current B`: any two Parquet files, without a stream."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+from scipy import stats
+
+from engine import app, comparison
+from engine.configuration import ConfigurationError
+from engine.drift import DriftLimits
+from engine.page import comparison as drawn
+from kernels import suite
+
+ROWS = 12_000  # more than a Profile's sample
+
+
+def table(seed: int, rows: int = ROWS, shift: float = 0.0, cities: tuple[str, ...] = ("Oslo", "Rome", "Zürich")) -> pl.DataFrame:
+    random = np.random.default_rng(seed)
+    place = random.integers(0, len(cities), rows)
+    speed = random.normal(10 + shift, 2, rows)
+    return pl.DataFrame(
+        {
+            "speed": speed,
+            "wear": 3 * speed + random.normal(0, 1, rows),
+            "late": random.random(rows) < 0.3,
+            "city": [cities[p] for p in place],
+            "at": pl.Series(random.integers(0, 10**6, rows)).cast(pl.Datetime("ms")),
+        }
+    )
+
+
+def files(folder: Path, reference: pl.DataFrame, current: pl.DataFrame) -> tuple[Path, Path]:
+    made = folder / "a.parquet", folder / "b.parquet"
+    for frame, path in zip((reference, current), made, strict=True):
+        frame.write_parquet(path)
+    return made
+
+
+def drift(*arguments: str | Path) -> str:
+    ended = CliRunner().invoke(app.cli, ["drift", *map(str, arguments)], catch_exceptions=False)
+    assert ended.exit_code == 0, ended.output
+    return ended.output
+
+
+@pytest.fixture(scope="module")
+def shifted(tmp_path_factory: pytest.TempPathFactory) -> comparison.Comparison:
+    paths = files(tmp_path_factory.mktemp("files"), table(0), table(1, shift=2.0, cities=("Oslo", "Rome", "Lima")))
+    return comparison.of_files(*paths, DriftLimits(segments="city"))
+
+
+def test_what_moved_drifted_and_nothing_else(shifted: comparison.Comparison) -> None:
+    assert {c.name for c in shifted.report.columns if c.drifted and not c.segment} == {"speed", "wear", "city"}
+
+
+def test_every_statistic_of_the_suite_is_told_of_every_column(shifted: comparison.Comparison) -> None:
+    told = {c.column: set(c.measures) for c in shifted.report.columns if not c.segment}
+    assert told == {name: set(suite.CATEGORIES if name == "city" else suite.NUMBERS) for name in told}
+    assert set(shifted.whole) == set(suite.TABLES)
+    assert len({*suite.NUMBERS, *suite.CATEGORIES, *suite.TABLES}) >= 30
+
+
+def test_statistics_over_sorted_values_read_every_row(shifted: comparison.Comparison) -> None:
+    (speed,) = (c for c in shifted.report.columns if c.name == "speed")
+    before, after = table(0)["speed"].to_numpy(), table(1, shift=2.0)["speed"].to_numpy()
+    assert speed.measures["ks"].value == pytest.approx(stats.ks_2samp(before, after).statistic, rel=1e-12)
+    assert speed.measures["w1"].value == pytest.approx(stats.wasserstein_distance(before, after), rel=1e-9)
+    assert speed.measures["mann_whitney"].value == pytest.approx(stats.mannwhitneyu(before, after).statistic, rel=1e-12)
+
+
+def test_segments_are_compared_by_themselves(shifted: comparison.Comparison) -> None:
+    assert {c.segment for c in shifted.report.columns} == {"", "Oslo", "Rome"}  # what one side alone has cannot be
+    assert all(c.drifted for c in shifted.report.columns if c.column == "speed")
+
+
+def test_the_page_draws_every_column_and_needs_nothing_else(shifted: comparison.Comparison) -> None:
+    page = drawn.page(shifted)
+    for name in ("speed [Oslo]", "Zürich", "columns drifted", "mahalanobis"):
+        assert name in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert page.count("<section") == len(shifted.report.columns) + 1
+
+
+def test_lines_json_and_page_of_the_command(tmp_path: Path) -> None:
+    a, b = files(tmp_path, table(0, 500), table(1, 500, shift=2.0))
+    said = drift("--reference", a, "--current", b)
+    assert said.splitlines()[0] == f"{b} against {a}: 500 rows against 500"
+    assert "drifted  speed" in said
+    assert "mahalanobis" in said
+    told = json.loads(drift("--reference", a, "--current", b, "--json", "--html", tmp_path / "page.html"))
+    assert {c["column"]: c["drifted"] for c in told["columns"]}["speed"]
+    assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+    assert "late" not in drift("--reference", a, "--current", b, "--column", "speed", "--column", "city")
+
+
+def test_a_folder_of_files_is_one_table(tmp_path: Path) -> None:
+    whole = table(0, 600)
+    (tmp_path / "parts").mkdir()
+    for part in range(3):
+        whole[part * 200 : part * 200 + 200].write_parquet(tmp_path / "parts" / f"part-{part}.parquet")
+    whole.write_parquet(tmp_path / "whole.parquet")
+    found = comparison.of_files(tmp_path / "whole.parquet", tmp_path / "parts", DriftLimits())
+    assert found.report.rows_current == 600
+    assert {c.measures["ks"].value for c in found.report.columns if "ks" in c.measures} == {0.0}
+
+
+NUMBERS = pl.DataFrame({"x": [float(i) for i in range(50)], "c": ["a", "b"] * 25})
+
+
+@pytest.mark.parametrize(
+    ("current", "says"),
+    [
+        (NUMBERS.rename({"x": "y"}), "column x is in .* and not in"),
+        (NUMBERS.with_columns(pl.col("x").cast(pl.String)), "column x holds a number in .* and a category in .*cast to numbers"),
+        (NUMBERS.with_columns(pl.lit(2**60 + 1).alias("x")), r"column x holds 1152921504606846977, and integers beyond 2\^53"),
+        (NUMBERS.clear(), "holds no rows"),
+    ],
+    ids=["another name", "numbers as text", "beyond precision", "empty"],
+)
+def test_files_that_cannot_be_compared_are_told_by_column(tmp_path: Path, current: pl.DataFrame, says: str) -> None:
+    a, b = files(tmp_path, NUMBERS, current)
+    with pytest.raises(ConfigurationError, match=says):
+        CliRunner().invoke(app.cli, ["drift", "--reference", str(a), "--current", str(b)], catch_exceptions=False)
+
+
+def test_nested_columns_are_refused_by_name(tmp_path: Path) -> None:
+    a, b = files(tmp_path, *[pl.DataFrame({"x": [1.0, 2.0], "tags": [["a"], ["b"]]})] * 2)
+    with pytest.raises(ConfigurationError, match=r"column tags .*leave it out"):
+        CliRunner().invoke(app.cli, ["drift", "--reference", str(a), "--current", str(b)], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    "current",
+    [
+        NUMBERS[:1],
+        NUMBERS.with_columns(pl.lit(3.0).alias("x")),
+        NUMBERS.with_columns(pl.lit(float("nan")).alias("x")),
+        NUMBERS.with_columns(pl.lit(None, pl.Float64).alias("x"), pl.lit(None, pl.String).alias("c")),
+        NUMBERS.with_columns(pl.int_range(pl.len()).cast(pl.String).alias("c")),
+        NUMBERS.with_columns(pl.when(pl.col("x") > 40).then(float("inf")).otherwise(pl.col("x")).alias("x")),
+    ],
+    ids=["one row", "constant", "all NaN", "all null", "more categories than rows", "infinities"],
+)
+@pytest.mark.parametrize("turned", [False, True], ids=["as current", "as reference"])
+def test_strange_columns_are_measured_without_a_complaint(tmp_path: Path, current: pl.DataFrame, turned: bool) -> None:
+    a, b = files(tmp_path, *((current, NUMBERS) if turned else (NUMBERS, current)))
+    found = comparison.of_files(a, b, DriftLimits())
+    assert drawn.page(found)
+    assert len(comparison.lines(found)) >= 3
+
+
+def test_numbers_stored_as_text_on_both_sides_are_noted(tmp_path: Path) -> None:
+    text = NUMBERS.with_columns(pl.col("x").cast(pl.String))
+    found = comparison.of_files(*files(tmp_path, text, text), DriftLimits())
+    assert any(note.startswith("column x holds numbers as text") for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--reference", "a.parquet"], "belong together"),
+        (["--reference", "no.parquet", "--current", "no.parquet"], "no.parquet does not exist"),
+        (["--reference", "x.txt", "--current", "x.txt"], "cannot be read as Parquet"),
+        (["week-1", "--reference", "x.txt", "--current", "x.txt"], "compared without a stream"),
+        (["--reference", "x.txt", "--current", "x.txt", "--effect", "psy"], "there is no effect 'psy'.*psi"),
+        ([], "say which window of the stream, or two files"),
+    ],
+)
+def test_a_wrong_command_is_told_what_is_wrong(
+    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.txt").write_text("no table")
+    ended = CliRunner().invoke(app.cli, ["drift", *arguments])
+    said = str(ended.exception) if isinstance(ended.exception, ConfigurationError) else ended.output
+    assert ended.exit_code != 0
+    assert re.search(says, " ".join(said.split()))
