@@ -53,9 +53,7 @@ def main() -> int:
         "",
         *(f"{file} has no {kind.value}: {why}." for file, proof in PROOFS.items() for kind, why in proof.absent.items()),
     ]
-    print(
-        write("kernel_gate", "The kernel gate: what every kernel uses of a card, and the bugs that are caught without one", body)
-    )
+    print(write("kernel_gate", "The kernel gate", body))
     return bool(over) or caught_number < len(planted)
 
 

@@ -7,8 +7,8 @@
 //   CUDA_CPU_RACES     one block at a time, for ThreadSanitizer, which is told what a barrier orders and that nothing else does:
 //                      two threads of the grid that touch the same value, one of them to write it, are reported, whether or not
 //                      they came close to each other in this run
-// AddressSanitizer and UndefinedBehaviorSanitizer work with the first two. A barrier that some threads never reach is a deadlock
-// that is seen and said in each of them.
+// AddressSanitizer and UndefinedBehaviorSanitizer work with the first two. In each of them it is seen and said when a barrier is not
+// reached by all threads, or when they wait at different ones.
 //
 // Limits: no dynamic shared memory, no cp.async, no tensor cores, fast intrinsics at the precision of the host, atomics that order
 // nothing else, and nothing about speed.
@@ -92,6 +92,7 @@ struct Warp {
 
 struct Block {
     unsigned size = 0, live = 0, waiting = 0, generation = 0, blocked = 0;
+    int line = 0;  // of the barrier that some threads wait at
     std::vector<Warp> warps;
     ucontext_t scheduler;
     Order order;
@@ -148,8 +149,13 @@ CUDA_CPU_UNWATCHED inline void wait_while(const unsigned& generation, unsigned v
     --block->blocked;
 }
 
-CUDA_CPU_UNWATCHED inline void sync_threads() {
+CUDA_CPU_UNWATCHED inline void sync_threads(int line) {
     Block* block = self->block;
+    if (block->waiting && block->line != line) {
+        std::fprintf(stderr, "cuda_on_cpu: lines %d and %d: ", block->line, line);
+        die("threads of one block wait at different barriers");
+    }
+    block->line = line;
     const unsigned generation = block->generation;
     block->order.arrive(generation);
     if (++block->waiting == block->size) {
@@ -353,7 +359,7 @@ void launch(void (*kernel)(Args...), dim3 grid, dim3 block, void** args, unsigne
 using std::copysign, std::exp, std::fabs, std::floor, std::fmax, std::fmin, std::log, std::log1p, std::sqrt;  // float as float
 using std::isfinite, std::isinf, std::isnan;
 
-inline void __syncthreads() { cuda_cpu::sync_threads(); }
+#define __syncthreads() ::cuda_cpu::sync_threads(__LINE__)
 inline void __syncwarp(unsigned mask = 0xffffffffu) { cuda_cpu::sync_warp(mask); }
 inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 

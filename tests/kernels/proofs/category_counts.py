@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kernels import gpu
 from kernels.gpu import Compiler, category_options
-from proofs.proof import DEADLOCK, INDEX, OVERFLOW, RACE, WRONG, Bug, Case, Kind, Limits, Place, Proof
+from proofs.proof import DIVERGED, INDEX, OVERFLOW, RACE, WRONG, Bug, Case, Kind, Limits, Place, Proof
 
 ON_CHIP = gpu.CATEGORY_CAPACITY - 1  # the largest vocabulary whose counters, and the one for the rest, fit in a block
 
@@ -85,7 +85,7 @@ PROOF = Proof(
             "if (code < 0) continue;\n        __syncthreads();",
             SMALL,
             Mode.CHECK,
-            DEADLOCK,
+            DIVERGED,
         ),
         Bug(Kind.OUTSIDE_GLOBAL, "reads past the last code", "i < number; i", "i <= number; i", SMALL, Mode.ADDRESS, OVERFLOW),
         Bug(

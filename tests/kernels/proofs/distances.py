@@ -68,7 +68,7 @@ PROOF = Proof(
         SMALL: measured(drawn(9, 33)),
         FEW_BINS: measured(drawn(7, 5)),
         "exactly one block of columns, one lane a bin": measured(drawn(8, 32)),
-        "many columns": measured(drawn(1000, 33)),
+        "many columns": measured(drawn(203, 33)),
         "many bins": measured(drawn(3, 5000)),
         "no columns": measured(drawn(0, 33)),
         "no bins": measured(drawn(2, 0)),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kernels import RbfSums, gpu_mmd
 from kernels.gpu import Compiler
-from proofs.proof import DEADLOCK, INDEX, OVERFLOW, RACE, WRONG, Bug, Case, Kind, Limits, Place, Proof
+from proofs.proof import DEADLOCK, DIVERGED, INDEX, OVERFLOW, RACE, WRONG, Bug, Case, Kind, Limits, Place, Proof
 
 Data = tuple[NDArray[Any], NDArray[Any], float]
 
@@ -120,6 +120,15 @@ PROOF = Proof(
             "in the turn of a row of threads",
             "if (ty == turn)",
             "if (ty == turn) __syncthreads();\n                if (ty == turn)",
+            SMALL,
+            Mode.CHECK,
+            DIVERGED,
+        ),
+        Bug(
+            Kind.DIVERGENT_BARRIER,
+            "threads without rows leave early",
+            "const long long first_row = (long long)blockIdx.x * TILE;",
+            "const long long first_row = (long long)blockIdx.x * TILE;\n    if (first_row + ty * CELLS >= rows) return;",
             SMALL,
             Mode.CHECK,
             DEADLOCK,

@@ -12,7 +12,7 @@ from reference_profile import assert_same, reference_profile
 
 from kernels import ColumnCounts, gpu
 from kernels.gpu import Compiler, profile_options
-from proofs.proof import DEADLOCK, INDEX, OVERFLOW, RACE, WRONG, Bug, Case, Kind, Limits, Place, Proof
+from proofs.proof import DEADLOCK, DIVERGED, INDEX, OVERFLOW, RACE, WRONG, Bug, Case, Kind, Limits, Place, Proof
 
 FLOAT32, FLOAT64 = np.dtype("float32"), np.dtype("float64")
 
@@ -115,7 +115,7 @@ PROOF = Proof(
             "if (team < half) __syncthreads();\n        if (team < half) s_moments",
             SMALL,
             Mode.CHECK,
-            DEADLOCK,
+            DIVERGED,
         ),
         Bug(
             Kind.DIVERGENT_BARRIER,

@@ -54,8 +54,9 @@ class Kind(Enum):
 
 WRONG = "wrong: "
 DEADLOCK = "deadlock: threads wait at a barrier that the others never reach"
+DIVERGED = "threads of one block wait at different barriers"
 RACE = "ThreadSanitizer: data race"
-OVERFLOW = "AddressSanitizer: heap-buffer-overflow"
+OVERFLOW = "AddressSanitizer: heap-"  # buffer-overflow, or use-after-free where something else lay behind the array before
 SHARED_OVERFLOW = "insufficient space for an object of type"
 INDEX = "out of bounds for type"
 

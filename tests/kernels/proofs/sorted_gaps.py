@@ -30,11 +30,12 @@ def drawn(n: int, m: int, dtype: str = "float32") -> tuple[Columns, Columns]:
     return list(np.sort(x).astype(dtype)), list(np.sort(y).astype(dtype))
 
 
-def merged(data: tuple[Columns, Columns], group: int = gpu_sorted.GROUP) -> Case:
+def merged(data: tuple[Columns, Columns], threads: int = 64, items: int = 4, group: int = gpu_sorted.GROUP) -> Case:
+    """In blocks of 256 rows instead of 2,048, so that little data takes several of them; or as many as said."""
     reference, current = data
 
     def launch(compiler: Compiler, place: Place) -> SortedGaps:
-        with patch.object(gpu_sorted, "GROUP", group):
+        with patch.multiple(gpu_sorted, THREADS=threads, ITEMS=items, GROUP=group):
             return gpu_sorted.sorted_gaps([place(x) for x in reference], [place(y) for y in current], compiler)
 
     return Case(launch, lambda found: assert_same(found, reference_gaps(reference, current)))
@@ -44,10 +45,10 @@ def tied(zeros: int, others: NDArray[Any]) -> Columns:
     return [np.sort(np.concatenate([np.zeros(zeros), others])).astype(np.float32)]
 
 
-LONG, SHORT, NONE = np.arange(5000.0), np.array([2.5]), np.array([])
+LONG, SHORT, NONE = np.arange(700.0), np.array([2.5]), np.array([])
 INFINITE = np.array([-np.inf, -np.inf, 1.0, 2.0, np.inf])
-SMALL = "300 against 211 rows"
-SEVERAL = "1,300 against 900 rows"
+SMALL = "90 against 71 rows"
+SEVERAL = "400 against 300 rows"
 APPENDED = "parts appended until one is left"
 
 PROOF = Proof(
@@ -55,15 +56,16 @@ PROOF = Proof(
     variants={name: gpu_sorted.options(np.dtype(name)) for name in ("float32", "float64")},
     limits={"sorted_gaps": Limits(registers=160), "append_parts": Limits(registers=96)},
     cases={
-        SMALL: merged(drawn(300, 211)),
-        SEVERAL: merged(drawn(1300, 900)),
-        "exactly two blocks, float64": merged(drawn(2048, 2048, "float64")),
-        "one row against two blocks": merged(drawn(1, 4096)),
+        SMALL: merged(drawn(90, 71)),
+        SEVERAL: merged(drawn(400, 300)),
+        "the block of a GPU": merged(drawn(2500, 1700), gpu_sorted.THREADS, gpu_sorted.ITEMS),
+        "exactly two blocks, float64": merged(drawn(256, 256, "float64")),
+        "one row against two blocks": merged(drawn(1, 512)),
         "one row against one": merged(drawn(1, 1)),
-        APPENDED: merged(drawn(6000, 9000), group=3),  # 8 parts, 3, 1
+        APPENDED: merged(drawn(750, 1100), group=3),  # 8 parts, 3, 1
         "columns of different lengths, some empty": merged(([LONG, SHORT, NONE, LONG, SHORT], [SHORT, LONG, LONG, NONE, SHORT])),
-        "ties across blocks": merged((tied(4000, np.arange(10.0)), tied(2047, np.arange(-1.0, 9.0)))),
-        "nothing in common": merged(([np.arange(3000.0)], [np.arange(3000.0) + 1e6])),
+        "ties across blocks": merged((tied(600, np.arange(10.0)), tied(255, np.arange(-1.0, 9.0)))),
+        "nothing in common": merged(([np.arange(400.0)], [np.arange(400.0) + 1e3])),
         "equal and unequal shares of infinity": merged(([INFINITE, INFINITE], [INFINITE, INFINITE[1:]])),
         "nothing but infinity": merged(([np.full(9, np.inf)], [np.full(5, np.inf)])),
         "negative zero is zero": merged(([np.array([-0.0, 0.0, 1.0])], [np.array([0.0, -0.0, 2.0])])),
@@ -95,8 +97,8 @@ PROOF = Proof(
             "s_sums[k][warp] = all;\n    }\n    __syncthreads();",
             "s_sums[k][warp] = all;\n    }",
             SMALL,
-            Mode.CHECK,
-            WRONG,
+            Mode.RACES,
+            RACE,
         ),
         Bug(
             Kind.DIVERGENT_BARRIER,
