@@ -51,7 +51,7 @@ def main() -> int:
         "",
         *table(["file", "mistake", "where", "under", "said"], planted),
         "",
-        *(f"{file} has no {kind.value}: {why}." for file, proof in PROOFS.items() for kind, why in proof.absent.items()),
+        *(f"- {file} has no {kind.value}: {why}." for file, proof in PROOFS.items() for kind, why in proof.absent.items()),
     ]
     print(write("kernel_gate", "The kernel gate", body))
     return bool(over) or caught_number < len(planted)
