@@ -1,15 +1,24 @@
-"""The real path: CuPy arrays in, the `.cu` files compiled by NVRTC and run on the card."""
+"""The real path: CuPy arrays in, the `.cu` files compiled by NVRTC and run on the card.
+
+Every case that is declared for the CPU in `proofs` runs here too, and each pass on the card against its twin on the host.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from proofs import PROOFS
+from proofs.proof import Proof
 from reference_profile import assert_same, reference_profile
 
 import kernels
+from kernels import gpu
+from kernels.arrays import host
 from kernels.statistics.chi_squared import chi_squared
 from kernels.statistics.cohens_d import cohens_d
 from kernels.statistics.psi import psi
@@ -26,6 +35,62 @@ def cupy() -> Any:
     if not cupy.cuda.is_available():
         pytest.skip("not run: CuPy finds no NVIDIA GPU on this machine")
     return cupy
+
+
+def on_host(found: Any) -> Any:
+    """An array, or a dataclass of arrays and numbers, in host memory."""
+    if dataclasses.is_dataclass(found):
+        names = [field.name for field in dataclasses.fields(found)]
+        return dataclasses.replace(found, **{name: on_host(getattr(found, name)) for name in names})  # type: ignore[type-var]
+    return host(found)
+
+
+def assert_alike(card: Any, host: Any, rtol: float) -> None:
+    """Every field of the two the same but for rounding; those that are variances to its square root."""
+    for field in dataclasses.fields(host):
+        ours, theirs = getattr(on_host(card), field.name), getattr(host, field.name)
+        loose = rtol**0.5 if field.name.endswith(("variance", "covariance")) else rtol
+        np.testing.assert_allclose(ours, theirs, rtol=loose, atol=loose * np.abs(theirs).max(), err_msg=field.name)
+
+
+@pytest.mark.parametrize(
+    ("proof", "case"),
+    [pytest.param(proof, case, id=f"{proof.file}: {case}") for proof in PROOFS.values() for case in proof.cases],
+)
+def test_what_is_proven_on_the_cpu_holds_on_the_card_and_twice_to_the_bit(cupy: Any, proof: Proof, case: str) -> None:
+    found, again = (on_host(proof.cases[case].launch(gpu.compile_for_device, cupy.asarray)) for _ in range(2))
+    proof.cases[case].check(found)
+    for one, other in zip(parts(found), parts(again), strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+def parts(found: Any) -> list[NDArray[Any]]:
+    if dataclasses.is_dataclass(found):
+        return [np.asarray(getattr(found, field.name)) for field in dataclasses.fields(found)]
+    return [np.asarray(found)]
+
+
+def test_sorted_gaps_on_the_card_are_the_hosts(cupy: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, y = (np.sort(rng.standard_normal((4, n)).round(3), axis=1) for n in (200_001, 150_000))
+    card = kernels.sorted_gaps([cupy.asarray(column) for column in x], [cupy.asarray(column) for column in y])
+    assert isinstance(card.area, cupy.ndarray)
+    assert_alike(card, kernels.sorted_gaps(list(x), list(y)), rtol=1e-12)
+
+
+def test_distances_on_the_card_are_the_hosts(cupy: Any) -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 1000, (2, 500, 33))
+    assert_alike(kernels.distances(cupy.asarray(a), cupy.asarray(b)), kernels.distances(a, b), rtol=1e-12)
+
+
+def test_kernel_sums_on_the_card_are_the_hosts(cupy: Any) -> None:
+    rng = np.random.default_rng(0)
+    rows, weights = rng.standard_normal((5000, 64), dtype=np.float32), rng.integers(-1, 2, (5000, 100)).astype(np.int8)
+    card, twin = kernels.rbf_sums(cupy.asarray(rows), cupy.asarray(weights), 8.0), kernels.rbf_sums(rows, weights, 8.0)
+    scale = 3e-6 * float(twin.total)
+    for one, other in zip(parts(on_host(card)), parts(twin), strict=True):
+        np.testing.assert_allclose(one, other, atol=scale, rtol=0)
 
 
 def test_a_profile_on_the_card_is_the_one_on_the_host(cupy: Any) -> None:

@@ -1,27 +1,26 @@
 // Runs CUDA C++ kernels on the CPU, so that a .cu file can be tested, and its bugs caught, on a machine without a GPU.
 //
-// Three ways to run, chosen when compiling:
-//   (nothing)          every CUDA thread is a fiber; blocks are shared out over the cores; fastest
-//   CUDA_CPU_CHECK     fibers, one block at a time; shared memory begins as NaNs, so that what nobody wrote is seen to be read;
-//                      `order` changes which thread of a block runs first, so that a missing barrier changes the answer
-//   CUDA_CPU_THREADS   every CUDA thread is an operating system's, for ThreadSanitizer: what is not atomic is reported
-// AddressSanitizer and UndefinedBehaviorSanitizer work with the first two.
+// Every CUDA thread is a fiber. Three ways to run, chosen when compiling:
+//   (nothing)          blocks are shared out over the cores; fastest
+//   CUDA_CPU_CHECK     one block at a time; shared memory begins as NaNs, so that what nobody wrote is seen to be read; `order`
+//                      changes which thread of a block runs first, so that a missing barrier changes the answer
+//   CUDA_CPU_RACES     one block at a time, for ThreadSanitizer, which is told what a barrier orders and that nothing else does:
+//                      two threads of the grid that touch the same value, one of them to write it, are reported, whether or not
+//                      they came close to each other in this run
+// AddressSanitizer and UndefinedBehaviorSanitizer work with the first two. In each of them it is seen and said when a barrier is not
+// reached by all threads, or when they wait at different ones.
 //
-// Limits: no dynamic shared memory, no cp.async, no tensor cores, no races between blocks, no partial warps under CUDA_CPU_THREADS
-// (where a divergent barrier hangs: give it a timeout), and nothing about speed.
+// Limits: no dynamic shared memory, no cp.async, no tensor cores, fast intrinsics at the precision of the host, atomics that order
+// nothing else, and nothing about speed.
 #pragma once
-#include <algorithm>
-#include <atomic>
-#include <barrier>
-#include <bit>
+#include <bit>  // few and light ones: each test compiles them again
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
+#include <pthread.h>
 #include <sys/mman.h>
-#include <thread>
 #include <type_traits>
 #include <ucontext.h>
 #include <utility>
@@ -30,13 +29,28 @@
 #define __global__
 #define __device__
 #define __host__
+#define __noinline__ __attribute__((noinline))
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
 #define __restrict__ __restrict
-#if defined(CUDA_CPU_THREADS) || defined(CUDA_CPU_CHECK)
+#ifdef CUDA_CPU_CHECK
 #define __shared__ static __attribute__((section("cuda_shared")))  // one range, which can be poisoned
 #else
 #define __shared__ static thread_local
+#endif
+
+#ifdef CUDA_CPU_RACES
+#define CUDA_CPU_UNWATCHED __attribute__((no_sanitize("thread"), noinline))  // what runs the fibers is not what is looked at
+extern "C" {  // sanitizer/tsan_interface.h, which not every compiler brings along
+void* __tsan_get_current_fiber();
+void* __tsan_create_fiber(unsigned flags);
+void __tsan_destroy_fiber(void* fiber);
+void __tsan_switch_to_fiber(void* fiber, unsigned flags);
+void __tsan_acquire(void* address);
+void __tsan_release(void* address);
+}
+#else
+#define CUDA_CPU_UNWATCHED
 #endif
 
 struct dim3 { unsigned x = 1, y = 1, z = 1; };
@@ -53,23 +67,37 @@ struct Thread {
     unsigned linear = 0;
     Block* block = nullptr;
     ucontext_t context;
-    bool done = false;
+    void* watched = nullptr;  // as ThreadSanitizer knows this fiber
+    bool done = false, begun = false;
+};
+
+// What happened before a barrier happened before what comes after it. Two of them take turns, so that a thread which is late to
+// leave one barrier does not learn what the others did on their way to the next.
+struct Order {
+    uint64_t turn[2] = {};
+#ifdef CUDA_CPU_RACES
+    void arrive(unsigned generation) { __tsan_release(&turn[generation % 2]); }
+    void leave(unsigned generation) { __tsan_acquire(&turn[generation % 2]); }
+#else
+    void arrive(unsigned) {}
+    void leave(unsigned) {}
+#endif
 };
 
 struct Warp {
     uint64_t slot[WARP];
     unsigned arrived = 0, generation = 0;
+    Order order;
 };
 
 struct Block {
     unsigned size = 0, live = 0, waiting = 0, generation = 0, blocked = 0;
+    int line = 0;  // of the barrier that some threads wait at
     std::vector<Warp> warps;
     ucontext_t scheduler;
-#ifdef CUDA_CPU_THREADS
-    std::unique_ptr<std::barrier<>> barrier;
-    std::vector<std::unique_ptr<std::barrier<>>> warp_barriers;
-#endif
-    unsigned long progress() const {
+    Order order;
+    void* watched = nullptr;
+    CUDA_CPU_UNWATCHED unsigned long progress() const {
         unsigned long steps = generation + size - live;
         for (auto& warp : warps) steps += warp.generation;
         return steps;
@@ -78,6 +106,17 @@ struct Block {
 
 inline thread_local Thread* self = nullptr;
 inline thread_local dim3 block_index, block_size, grid_size;
+inline Order grid_order;
+#ifdef CUDA_CPU_RACES
+// So many threads at a time are watched as strangers to each other; those of the blocks that follow come after all of them.
+// ThreadSanitizer could tell 8,128 apart, but takes 0.4 ms to get to know one.
+constexpr size_t WATCHED = 2048;
+inline std::vector<void*> watched_fibers;
+inline size_t watched = 0;
+#endif
+
+CUDA_CPU_UNWATCHED inline dim3 thread_index() { return self->index; }
+CUDA_CPU_UNWATCHED inline unsigned lane() { return self->linear % WARP; }
 
 [[noreturn]] inline void die(const char* what) {
     std::fprintf(stderr, "cuda_on_cpu: %s (block %u, %u)\n", what, block_index.x, block_index.y);
@@ -86,57 +125,68 @@ inline thread_local dim3 block_index, block_size, grid_size;
 
 // ---- barriers ----------------------------------------------------------------------------------------------------------------
 
-#ifndef CUDA_CPU_THREADS
-template <class Done> void wait_until(Done done) {
-    if (done()) return;
+CUDA_CPU_UNWATCHED inline void pause() {  // lets the other fibers of the block run
+    Thread* thread = self;
+#ifdef CUDA_CPU_RACES
+    __tsan_switch_to_fiber(thread->block->watched, 1);  // 1: the switch orders nothing
+#endif
+    swapcontext(&thread->context, &thread->block->scheduler);
+}
+
+CUDA_CPU_UNWATCHED inline void resume(Thread* thread) {
+    self = thread;
+#ifdef CUDA_CPU_RACES
+    __tsan_switch_to_fiber(thread->watched, thread->begun);  // it comes after the grid was launched, and after nothing else
+    thread->begun = true;
+#endif
+    swapcontext(&thread->block->scheduler, &thread->context);
+}
+
+CUDA_CPU_UNWATCHED inline void wait_while(const unsigned& generation, unsigned value) {
     Block* block = self->block;
     ++block->blocked;
-    while (!done()) {
-        Thread* thread = self;
-        swapcontext(&thread->context, &block->scheduler);
-    }
+    while (generation == value) pause();
     --block->blocked;
 }
-#endif
 
-inline void sync_threads() {
+CUDA_CPU_UNWATCHED inline void sync_threads(int line) {
     Block* block = self->block;
-#ifdef CUDA_CPU_THREADS
-    block->barrier->arrive_and_wait();
-#else
+    if (block->waiting && block->line != line) {
+        std::fprintf(stderr, "cuda_on_cpu: lines %d and %d: ", block->line, line);
+        die("threads of one block wait at different barriers");
+    }
+    block->line = line;
     const unsigned generation = block->generation;
+    block->order.arrive(generation);
     if (++block->waiting == block->size) {
         block->waiting = 0;
         ++block->generation;
-        return;
+    } else {
+        wait_while(block->generation, generation);
     }
-    wait_until([&] { return block->generation != generation; });
-#endif
+    block->order.leave(generation);
 }
 
-inline void sync_warp(unsigned mask) {
+CUDA_CPU_UNWATCHED inline void sync_warp(unsigned mask) {
     Block* block = self->block;
     const unsigned number = self->linear / WARP;
-#ifdef CUDA_CPU_THREADS
-    if (mask != 0xffffffffu) die("partial warp masks need fibers");
-    block->warp_barriers[number]->arrive_and_wait();
-#else
     Warp& warp = block->warps[number];
     const unsigned lane = self->linear % WARP, generation = warp.generation;
     if (!(mask >> lane & 1)) die("a lane is not in its own mask");
-    const unsigned lanes = std::min(block->size - number * WARP, WARP);
+    const unsigned rest = block->size - number * WARP, lanes = rest < WARP ? rest : WARP;
     const unsigned needed = lanes == WARP ? mask : mask & ((1u << lanes) - 1);
+    warp.order.arrive(generation);
     warp.arrived |= 1u << lane;
     if ((warp.arrived & needed) == needed) {
         warp.arrived &= ~needed;
         ++warp.generation;
-        return;
+    } else {
+        wait_while(warp.generation, generation);
     }
-    wait_until([&] { return warp.generation != generation; });
-#endif
+    warp.order.leave(generation);
 }
 
-template <class T> T exchange(unsigned mask, T value, unsigned source) {
+template <class T> CUDA_CPU_UNWATCHED T exchange(unsigned mask, T value, unsigned source) {
     static_assert(sizeof(T) <= 8);
     Warp& warp = self->block->warps[self->linear / WARP];
     uint64_t raw = 0;
@@ -152,10 +202,16 @@ template <class T> T exchange(unsigned mask, T value, unsigned source) {
 
 // ---- running a block, and a grid of them -------------------------------------------------------------------------------------
 
+#ifdef CUDA_CPU_CHECK
 extern "C" {
-extern char __start_cuda_shared[] __attribute__((weak));
-extern char __stop_cuda_shared[] __attribute__((weak));
+extern volatile char __start_cuda_shared[] __attribute__((weak));
+extern volatile char __stop_cuda_shared[] __attribute__((weak));
 }
+// AddressSanitizer keeps room between the arrays that nobody may touch, and this does; volatile, so that it is no memset to watch.
+__attribute__((no_sanitize("address"))) inline void poison_shared() {
+    for (volatile char* byte = __start_cuda_shared; byte != __stop_cuda_shared; ++byte) *byte = char(0xff);
+}
+#endif
 
 inline std::vector<unsigned> turns(unsigned size, unsigned order) {  // 0: ascending, 1: descending, else: shuffled by that seed
     std::vector<unsigned> sequence(size);
@@ -168,11 +224,29 @@ inline std::vector<unsigned> turns(unsigned size, unsigned order) {  // 0: ascen
     return sequence;
 }
 
-template <class Body> void run_block(Body& body, dim3 shape, unsigned order) {
+inline char* stacks_for(size_t fibers) {
+    void* memory = mmap(nullptr, fibers * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) die("no memory for the fibers' stacks");
+    return (char*)memory;
+}
+
+// The last thing that a fiber does.
+CUDA_CPU_UNWATCHED inline void finish() {
+    Thread* thread = self;
+    thread->done = true;
+    --thread->block->live;
+#ifdef CUDA_CPU_RACES
+    grid_order.arrive(0);
+    __tsan_switch_to_fiber(thread->block->watched, 1);
+#endif
+    setcontext(&thread->block->scheduler);
+}
+
+template <class Body> CUDA_CPU_UNWATCHED void run_block(Body& body, dim3 shape, unsigned order) {
     const unsigned size = shape.x * shape.y * shape.z;
     static thread_local std::vector<Thread> threads;
-#if defined(CUDA_CPU_THREADS) || defined(CUDA_CPU_CHECK)
-    if (__start_cuda_shared) std::memset(__start_cuda_shared, 0xff, __stop_cuda_shared - __start_cuda_shared);
+#ifdef CUDA_CPU_CHECK
+    poison_shared();
 #endif
     Block block;
     block.size = block.live = size;
@@ -184,39 +258,35 @@ template <class Body> void run_block(Body& body, dim3 shape, unsigned order) {
         threads[i].block = &block;
         threads[i].done = false;
     }
-#ifdef CUDA_CPU_THREADS
-    block.barrier = std::make_unique<std::barrier<>>(size);
-    for (unsigned w = 0; w < block.warps.size(); ++w)
-        block.warp_barriers.push_back(std::make_unique<std::barrier<>>(std::min(size - w * WARP, WARP)));
-    std::vector<std::thread> running;
-    for (unsigned i = 0; i < size; ++i)
-        running.emplace_back([&body, thread = &threads[i], index = block_index, size = block_size, grid = grid_size] {
-            self = thread;
-            block_index = index;
-            block_size = size;
-            grid_size = grid;
-            body();
-        });
-    for (auto& thread : running) thread.join();
+#ifdef CUDA_CPU_RACES
+    static char* const every_stack = stacks_for(WATCHED);
+    char* const stacks = every_stack + watched * STACK;  // none is used twice before the two users are in order
 #else
     static thread_local char* stacks = nullptr;
     static thread_local unsigned stacked = 0;
     if (stacked < size) {
         if (stacks) munmap(stacks, stacked * STACK);
-        stacks = (char*)mmap(nullptr, size * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (stacks == MAP_FAILED) die("no memory for the fibers' stacks");
+        stacks = stacks_for(size);
         stacked = size;
     }
+#endif
     static thread_local Body* entry;
     entry = &body;
+#ifdef CUDA_CPU_RACES
+    block.watched = __tsan_get_current_fiber();
+#endif
     for (unsigned i = 0; i < size; ++i) {
         getcontext(&threads[i].context);
         threads[i].context.uc_stack = { stacks + i * STACK, 0, STACK };
-        threads[i].context.uc_link = &block.scheduler;
+        threads[i].context.uc_link = nullptr;
+#ifdef CUDA_CPU_RACES
+        if (watched == watched_fibers.size()) watched_fibers.push_back(__tsan_create_fiber(0));
+        threads[i].watched = watched_fibers[watched++];
+        threads[i].begun = false;
+#endif
         void (*start)() = [] {
             (*entry)();
-            self->done = true;
-            --self->block->live;
+            finish();
         };
         makecontext(&threads[i].context, start, 0);
     }
@@ -224,36 +294,51 @@ template <class Body> void run_block(Body& body, dim3 shape, unsigned order) {
     while (block.live) {
         const unsigned long before = block.progress();
         for (unsigned i : sequence)
-            if (!threads[i].done) {
-                self = &threads[i];
-                swapcontext(&block.scheduler, &threads[i].context);
-            }
+            if (!threads[i].done) resume(&threads[i]);
         if (block.live && block.progress() == before && block.blocked == block.live)
             die("deadlock: threads wait at a barrier that the others never reach");
     }
-#endif
+}
+
+template <class Work> pthread_t begun(Work& work) {
+    pthread_t thread;
+    if (pthread_create(&thread, nullptr, [](void* w) -> void* { return (*static_cast<Work*>(w))(), nullptr; }, &work))
+        die("no thread to be had");
+    return thread;
 }
 
 template <class... Args, size_t... I>
 void launch(void (*kernel)(Args...), dim3 grid, dim3 block, void** args, unsigned workers, unsigned order, std::index_sequence<I...>) {
     auto body = [&] { kernel(*static_cast<std::remove_cv_t<std::remove_reference_t<Args>>*>(args[I])...); };
     const unsigned long total = (unsigned long)grid.x * grid.y * grid.z;
-    std::atomic<unsigned long> next{0};
+    unsigned long next = 0;
     auto work = [&] {
-        for (unsigned long i; (i = next.fetch_add(1)) < total;) {
+        for (unsigned long i; (i = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < total;) {
             block_index = { unsigned(i % grid.x), unsigned(i / grid.x % grid.y), unsigned(i / (1ul * grid.x * grid.y)) };
             block_size = block;
             grid_size = grid;
             run_block(body, block, order);
+#ifdef CUDA_CPU_RACES
+            return;  // a block a thread of the operating system, with shared memory of its own
+#endif
         }
     };
-#if defined(CUDA_CPU_THREADS) || defined(CUDA_CPU_CHECK)
+#ifdef CUDA_CPU_CHECK
     workers = 1;  // blocks share the one poisoned range
 #endif
-    std::vector<std::thread> pool;
-    for (unsigned i = 1; i < workers; ++i) pool.emplace_back(work);
+#ifdef CUDA_CPU_RACES
+    for (unsigned long i = 0; i < total; ++i) {
+        pthread_join(begun(work), nullptr);
+        if (watched + block.x * block.y * block.z <= WATCHED && i + 1 < total) continue;
+        grid_order.leave(0);
+        watched = 0;
+    }
+#else
+    std::vector<pthread_t> pool;
+    for (unsigned i = 1; i < workers; ++i) pool.push_back(begun(work));
     work();
-    for (auto& thread : pool) thread.join();
+    for (pthread_t thread : pool) pthread_join(thread, nullptr);
+#endif
 }
 
 template <class... Args>
@@ -265,55 +350,58 @@ void launch(void (*kernel)(Args...), dim3 grid, dim3 block, void** args, unsigne
 
 // ---- what a kernel sees ------------------------------------------------------------------------------------------------------
 
-#define threadIdx (::cuda_cpu::self->index)
+#define threadIdx (::cuda_cpu::thread_index())
 #define blockIdx (::cuda_cpu::block_index)
 #define blockDim (::cuda_cpu::block_size)
 #define gridDim (::cuda_cpu::grid_size)
 #define warpSize 32
 
-using std::fmax;
-using std::fmin;
-using std::isinf;
+using std::copysign, std::exp, std::fabs, std::floor, std::fmax, std::fmin, std::log, std::log1p, std::sqrt;  // float as float
+using std::isfinite, std::isinf, std::isnan;
 
-inline void __syncthreads() { cuda_cpu::sync_threads(); }
+#define __syncthreads() ::cuda_cpu::sync_threads(__LINE__)
 inline void __syncwarp(unsigned mask = 0xffffffffu) { cuda_cpu::sync_warp(mask); }
-inline void __threadfence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
+inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
 template <class T> T __shfl_sync(unsigned mask, T value, int source, int width = 32) {
-    const unsigned lane = cuda_cpu::self->linear % 32;
+    const unsigned lane = cuda_cpu::lane();
     return cuda_cpu::exchange(mask, value, (lane & ~(width - 1)) | (source & (width - 1)));
 }
 template <class T> T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32) {
-    const unsigned lane = cuda_cpu::self->linear % 32, source = lane + delta;
+    const unsigned lane = cuda_cpu::lane(), source = lane + delta;
     return cuda_cpu::exchange(mask, value, source / width == lane / width ? source : lane);
 }
 template <class T> T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32) {
-    const unsigned lane = cuda_cpu::self->linear % 32;
+    const unsigned lane = cuda_cpu::lane();
     return cuda_cpu::exchange(mask, value, lane % width >= delta ? lane - delta : lane);
 }
 template <class T> T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32) {
-    const unsigned lane = cuda_cpu::self->linear % 32, source = lane ^ bits;
+    const unsigned lane = cuda_cpu::lane(), source = lane ^ bits;
     return cuda_cpu::exchange(mask, value, source / width == lane / width ? source : lane);
 }
 
+// Any change of one value at once; the value before. Orders nothing else, as on a GPU.
+template <class T, class Change> T atomically(T* p, Change change) {
+    T old, changed;
+    __atomic_load(p, &old, __ATOMIC_RELAXED);
+    do changed = change(old);
+    while (!__atomic_compare_exchange(p, &old, &changed, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return old;
+}
 template <class T> T atomicAdd(T* p, std::type_identity_t<T> value) {
-    return std::atomic_ref<T>(*p).fetch_add(value, std::memory_order_relaxed);
+    return atomically(p, [value](T old) { return T(old + value); });
+}
+template <class T> T atomicExch(T* p, std::type_identity_t<T> value) {
+    return atomically(p, [value](T) { return value; });
 }
 template <class T> T atomicCAS(T* p, std::type_identity_t<T> expected, std::type_identity_t<T> value) {
-    std::atomic_ref<T>(*p).compare_exchange_strong(expected, value, std::memory_order_relaxed);
-    return expected;
+    return atomically(p, [=](T old) { return old == expected ? value : old; });
 }
 template <class T> T atomicMin(T* p, std::type_identity_t<T> value) {
-    std::atomic_ref<T> cell(*p);
-    T old = cell.load(std::memory_order_relaxed);
-    while (value < old && !cell.compare_exchange_weak(old, value)) {}
-    return old;
+    return atomically(p, [value](T old) { return value < old ? value : old; });
 }
 template <class T> T atomicMax(T* p, std::type_identity_t<T> value) {
-    std::atomic_ref<T> cell(*p);
-    T old = cell.load(std::memory_order_relaxed);
-    while (value > old && !cell.compare_exchange_weak(old, value)) {}
-    return old;
+    return atomically(p, [value](T old) { return value > old ? value : old; });
 }
 
 inline float __int_as_float(int value) { return std::bit_cast<float>(value); }

@@ -24,12 +24,15 @@ class Mode(Enum):
 
     FAST = ("-O2",)
     CHECK = ("-O1", "-DCUDA_CPU_CHECK")
-    ADDRESS = ("-O1", "-g", "-DCUDA_CPU_CHECK", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
-    THREADS = ("-O1", "-g", "-DCUDA_CPU_THREADS", "-fsanitize=thread")
+    ADDRESS = (
+        *("-O1", "-g1", "-DCUDA_CPU_CHECK", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"),
+        "-fsanitize-sections=cuda_shared",
+    )
+    RACES = ("-O1", "-g1", "-DCUDA_CPU_RACES", "-fsanitize=thread")
 
 
 # The library that LD_PRELOAD must name in a process that loads a module of that mode.
-SANITIZER = {Mode.ADDRESS: "libasan.so", Mode.THREADS: "libtsan.so"}
+SANITIZER = {Mode.ADDRESS: "libasan.so", Mode.RACES: "libtsan.so"}
 
 
 class CpuRawModule:
@@ -42,6 +45,7 @@ class CpuRawModule:
         exports = "\n".join(f"CUDA_CPU_EXPORT({name})" for name in KERNEL.findall(code))
         unit = f'#include "{HEADER.name}"\n#line 1 "kernel.cu"\n{code}\n{exports}\n'
         command = ["g++", "-std=c++20", "-shared", "-fPIC", "-pthread", "-ffp-contract=off", "-w", f"-I{HEADER.parent}"]
+        command += ["-fno-gnu-unique"]  # each library has variables of its own, also those that the header declares
         command += [*mode.value, *options, "-x", "c++", "-"]
         self._library = ctypes.CDLL(str(_built(unit, command)))
         self._order = order
@@ -59,14 +63,19 @@ class CpuRawModule:
         return call
 
 
+def store() -> Path:
+    """The folder of what was compiled, this user's own: what has not changed since is not compiled again."""
+    folder = Path(tempfile.gettempdir()) / f"cuda_on_cpu-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
 def _built(unit: str, command: list[str]) -> Path:
     """The shared library of a source, compiled unless a run before this one did."""
     digest = hashlib.sha256("\0".join([unit, HEADER.read_text(), *command]).encode()).hexdigest()[:24]
-    folder = Path(tempfile.gettempdir()) / f"cuda_on_cpu-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    library = folder / f"{digest}.so"
+    library = store() / f"{digest}.so"
     if not library.exists():
-        unfinished = folder / f"{digest}.{os.getpid()}"
+        unfinished = store() / f"{digest}.{os.getpid()}"
         # A sanitizer that watches this process would only slow the compiler down.
         plain = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
         subprocess.run([*command, "-o", str(unfinished)], input=unit, text=True, check=True, env=plain)
