@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "results"
-PACKAGES = ("torch", "pytorch-lightning", "mlflow", "onnxruntime", "tritonclient", "numpy", "numba", "polars", "SQLAlchemy")
+PACKAGES = ("torch", "pytorch-lightning", "mlflow", "onnxruntime", "tritonclient", "numpy", "scipy", "numba", "polars", "SQLAlchemy")
 
 
 def write(name: str, title: str, body: Sequence[str]) -> Path:

@@ -30,7 +30,7 @@ def statistics(reference: Any, current: Any) -> dict[str, Call]:
 
         def run() -> dict[str, Any]:
             found = calculator.calculate(after).filter(period="analysis").to_df()
-            return {method: [found[(name, method, "value")].iloc[0] for name in names] for method in methods}
+            return {"value": [found[(name, method, "value")].iloc[0] for method in methods for name in names]}
 
         return run
 

@@ -29,10 +29,10 @@ SHIFTS: dict[int, Callable[[F32], F32]] = {
 }
 
 
-def write(folder: Path, rows: int, columns: int, seed: int = 4) -> None:
-    """Write `reference.npy` and `current.npy`, [rows, columns] each."""
+def write(folder: Path, rows: int, columns: int, kind: str = "float32", seed: int = 4) -> None:
+    """Write `reference.npy` and `current.npy`, [rows, columns] each; the same values in float64 if that is the `kind`."""
     for side, name in enumerate(("reference", "current")):
-        table = np.empty((rows, columns), np.float32)
+        table = np.empty((rows, columns), kind)
         for j in range(columns):
             shape = j % len(SHAPES)
             values = SHAPES[shape](np.random.default_rng((seed, side, j)), rows)
