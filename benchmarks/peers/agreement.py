@@ -8,6 +8,7 @@ column is left out (NaN); where the peer estimates, what it is compared with is 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,23 +17,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.statistics.jensen_shannon import jensen_shannon
+from kernels.statistics.kl import kl
 from kernels.statistics.kolmogorov_smirnov import kolmogorov_smirnov
 from kernels.statistics.psi import psi
 
 F64 = NDArray[np.float64]
-Counts = tuple[NDArray[np.int64], NDArray[np.int64]]
+Shares = tuple[F64, F64]
+Bins = Callable[[F64, F64], Shares]
 # Our values by the names of the calls and their parts, the reference's column, the current one's, and which column it is.
 Expected = Callable[[Mapping[str, Mapping[str, Any]], F64, F64, int], float]
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Over the columns that compare: how far apart at most, relative to values above 1, and how far they may be.
+    """How far apart the values of a column are at most, relative to values above 1, and how far they may be.
 
     `tolerance` is None for an estimate: then `apart` is its error.
     """
 
-    columns: int
     apart: float
     tolerance: float | None
 
@@ -42,8 +44,6 @@ class Agreement:
         return self.tolerance is None or self.apart <= self.tolerance
 
     def __str__(self) -> str:
-        if not self.columns:
-            return "other bins"
         if self.tolerance is None:
             return f"estimate, off by {self.apart:.1e}"
         return f"{'' if self.holds else 'NOT '}within {self.tolerance:.0e} ({self.apart:.1e})"
@@ -54,9 +54,8 @@ def agreement(
 ) -> Agreement:
     """Compare a peer's values, one a column, with what they have to be."""
     wanted = np.array([expected(ours, before[:, j], after[:, j], j) for j in range(len(theirs))])
-    compared = np.isfinite(wanted)
-    apart = np.abs(np.asarray(theirs)[compared] - wanted[compared]) / np.maximum(np.abs(wanted[compared]), 1)
-    return Agreement(int(compared.sum()), float(apart.max(initial=0.0)), tolerance)
+    apart = np.abs(np.asarray(theirs) - wanted) / np.maximum(np.abs(wanted), 1)
+    return Agreement(float(apart.max()), tolerance)
 
 
 # what has to come out
@@ -78,21 +77,29 @@ def in_deviations(ours: Mapping[str, Mapping[str, Any]], before: F64, after: F64
     return float(ours["exact"]["wasserstein"][j] / before.std(dtype=np.float64))
 
 
-def over(bins: Callable[[F64, F64], Counts], statistic: Callable[[Any, Any], Any], zeros: bool) -> Expected:
-    """Our statistic over the peer's bins; `zeros` says whether it needs no filling of empty ones."""
+def over(bins: Bins, statistic: Callable[[Any, Any], Any]) -> Expected:
+    """Our statistic over the peer's own bins."""
 
     def expected(ours: Mapping[str, Mapping[str, Any]], before: F64, after: F64, j: int) -> float:
-        counts = bins(before, after)
-        if not zeros and min(side.min() for side in counts) == 0:
-            return math.nan
-        return float(statistic(counts[0][None], counts[1][None])[0])
+        mine, theirs = bins(before, after)
+        return float(statistic(mine[None], theirs[None])[0])
 
     return expected
+
+
+def falling(call: str, part: str) -> Expected:
+    """Our very value with its sign turned: reference less current."""
+    return lambda ours, before, after, j: -ours[call][part][j]
 
 
 def plain_psi(before: Any, after: Any) -> Any:
     """Ours without smoothing: no peer smooths."""
     return psi(before, after, smoothing=0)
+
+
+def plain_kl(before: Any, after: Any) -> Any:
+    """Ours without smoothing, of the reference against the current: scipy.stats.entropy's direction."""
+    return kl(after, before, smoothing=0)
 
 
 def jensen_shannon_nats(before: Any, after: Any) -> Any:
@@ -103,22 +110,43 @@ def jensen_shannon_nats(before: Any, after: Any) -> Any:
 # the peers' bins
 
 
-def sturges(before: F64, after: F64) -> Counts:
+def sturges(before: F64, after: F64) -> Shares:
     """evidently's bins: of equal width over both tables, as many as Sturges' rule has for them."""
-    return _counted(before, after, np.histogram_bin_edges(np.concatenate([before, after]), "sturges"))
+    return _shares(before, after, np.histogram_bin_edges(np.concatenate([before, after]), "sturges"))
 
 
-def tenths(before: F64, after: F64) -> Counts:
+def sturges_filled(before: F64, after: F64) -> Shares:
+    """The same; an empty bin is given a millionth of the smallest share where that is 0.0001 or less, and else 0.0001."""
+    sides = sturges(before, after)
+    for side in sides:
+        least = side[side > 0].min()
+        side[side == 0] = least / 1e6 if least <= 1e-4 else 1e-4
+    return sides
+
+
+def sturges_of_values(before: F64, after: F64) -> Shares:
+    """evidently's bins for its Hellinger distance: as many as Sturges' rule has for the distinct values."""
+    return _shares(before, after, np.histogram_bin_edges(np.union1d(before, after), "sturges"))
+
+
+def tenths(before: F64, after: F64) -> Shares:
     """frouros' bins: ten of equal width over both tables."""
-    return _counted(before, after, np.histogram_bin_edges(np.concatenate([before, after]), 10))
+    return _shares(before, after, np.histogram_bin_edges(np.concatenate([before, after]), 10))
 
 
-def doane(before: F64, after: F64) -> Counts:
+def tenths_filled(before: F64, after: F64) -> Shares:
+    """The same; an empty bin is given the smallest number there is."""
+    sides = tenths(before, after)
+    for side in sides:
+        side[side == 0] = sys.float_info.min
+    return sides
+
+
+def doane(before: F64, after: F64) -> Shares:
     """nannyml's bins: by Doane's rule over the reference, and one for what lies outside."""
-    counts = _counted(before, after, np.histogram_bin_edges(before.astype(float), "doane"))
-    outside = len(after) - counts[1].sum()
-    return np.append(counts[0], 0), np.append(counts[1], outside)
+    sides = _shares(before, after, np.histogram_bin_edges(before.astype(float), "doane"))
+    return np.append(sides[0], 0.0), np.append(sides[1], max(1 - sides[1].sum(), 0.0))
 
 
-def _counted(before: F64, after: F64, edges: F64) -> Counts:
-    return np.histogram(before, edges)[0], np.histogram(after, edges)[0]
+def _shares(before: F64, after: F64, edges: F64) -> Shares:
+    return np.histogram(before, edges)[0] / len(before), np.histogram(after, edges)[0] / len(after)

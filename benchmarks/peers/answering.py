@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 Call = Callable[[], Mapping[str, Any]]
-Statistics = Callable[[Any, Any], Mapping[str, Call]]
+Statistics = Callable[[Any, Any], dict[str, Call]]
 
 WARM = 20_000  # rows to warm up with: past every peer's limit for taking another way with many rows
 
@@ -36,12 +36,14 @@ def answer(statistics: Statistics) -> None:
     if arguments.device == "cuda":
         watch = DeviceStopwatch()
         tables = [watch.library.asarray(table) for table in tables]
-    for call in statistics(*(table[:WARM] for table in tables)).values():
-        call()
+    cold = statistics(*(table[:WARM] for table in tables))
     calls, took = watch.time(lambda: statistics(*tables))
     print(json.dumps({"calls": list(calls), **took}), file=answers, flush=True)
     for line in sys.stdin:
-        values, took = watch.time(calls[line.strip()])
+        name = line.strip()
+        if name in cold:  # what is imported or compiled on first use is nobody's time
+            cold.pop(name)()
+        values, took = watch.time(calls[name])
         found = {name: _floats(column) for name, column in values.items()}
         print(json.dumps({"values": found, **took}), file=answers, flush=True)
 
@@ -104,4 +106,4 @@ def _status(field: str) -> int:
 
 def _floats(column: Any) -> list[float]:
     """One number a column, in host memory."""
-    return [float(value) for value in (column.get() if hasattr(column, "get") else np.ravel(column))]
+    return [float(value) for value in np.ravel(column.get() if hasattr(column, "get") else column)]

@@ -1,7 +1,7 @@
 """frouros: one detector a column, `fit` on the reference, `compare` with the current table.
 
-As in the examples of https://frouros.readthedocs.io/en/latest/api_reference/detectors/data_drift/batch.html. Ten bins, its default.
-It keeps the reference's values as they are.
+As in the examples of https://frouros.readthedocs.io/en/latest/api_reference/detectors/data_drift/batch.html. Ten bins, its
+default. It keeps the reference's values as they are.
 """
 
 from __future__ import annotations

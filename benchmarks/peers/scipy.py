@@ -1,8 +1,8 @@
 """scipy.stats, column by column.
 
-The functions and their arguments as in https://docs.scipy.org/doc/scipy/reference/stats.html, "Statistical tests" and "Distances".
-`method="asymptotic"` or "asymp" is what "auto" picks with this many rows. scipy keeps nothing of a reference. Ranks and means
-are made in the type of the data; those of float32 lose digits, so the statistics of ranks and means are given float64.
+The functions and their arguments as in https://docs.scipy.org/doc/scipy/reference/stats.html. `method="asymptotic"` or "asymp" is
+what "auto" picks with this many rows. scipy keeps nothing of a reference. Ranks and means are made in the type of the data; those
+of float32 lose digits, so the statistics of ranks and means are given float64.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ def statistics(reference: Any, current: Any) -> dict[str, Call]:
     def wide(function: Any, **how: Any) -> Call:
         return each(lambda x, y: function(x.astype(float), y.astype(float), **how).statistic)
 
+    def both(x: Any, y: Any) -> float:
+        stats.ks_2samp(x, y, method="asymp")
+        return float(stats.wasserstein_distance(x, y))
+
     return {
+        "both": each(both),
         "kolmogorov_smirnov": each(lambda x, y: stats.ks_2samp(x, y, method="asymp").statistic),
         "wasserstein": each(stats.wasserstein_distance),
         "energy": each(stats.energy_distance),
