@@ -236,9 +236,9 @@ def row(compared: Compared) -> list[str]:
 
 HOW = """\
 `exact` is one pass for every exact statistic, charged in full to each; so are the passes over counts. nannyml's estimates are
-compared with ours from as many bins, with ours from the 31 edges of a profile, and with the exact ones. evidently also draws
-each column; `bare` is the function behind its report, alone. whylogs makes a sketch of the current table first, and only estimates.
-Values: the same definition agrees within what is stated; other bins are checked by ours over the peer's own bins; an estimate is
+compared with ours from as many bins, with ours from the 31 edges of a profile, and with the exact ones. evidently also draws each
+column; `bare` is the function behind its report, alone. whylogs sketches the current table first, and only estimates. Values: the
+same definition agrees within what is stated; other bins are checked by ours over the peer's own bins; an estimate is
 told by its distance from the exact value."""
 HEADINGS = ("peer", "ms", "core-ms", "MB", "ours", "ms", "core-ms", "MB", "times ours", "(core)", "target", "values")
 

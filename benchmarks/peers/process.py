@@ -69,8 +69,6 @@ class Peer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
         if error is not None:
             self.process.kill()
-        self.process.wait()
+        self.process.communicate()  # the end of its input is the end of a peer
