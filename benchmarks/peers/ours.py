@@ -16,21 +16,33 @@ import kernels
 from benchmarks.peers.answering import Call, answer
 from kernels.arrays import Array, namespace
 from kernels.statistics import (
+    anderson_darling,
     chi_squared,
+    classifier_two_sample,
     cohens_d,
+    correlation_change,
+    cramer_von_mises,
     cramers_v,
+    energy,
     g_test,
     hellinger,
     jensen_shannon,
     kl,
+    kolmogorov_smirnov,
+    kuiper,
     linear_time_mmd,
     mahalanobis,
+    mann_whitney,
     missing_rate,
     mmd,
+    out_of_range,
+    pca_reconstruction,
     psi,
+    quantile_shift,
     sliced_wasserstein,
     total_variation,
     variance_ratio,
+    wasserstein,
     welch_t,
 )
 
@@ -39,7 +51,16 @@ BINS = 10_000  # of equal width, as nannyml has them: distances from so many are
 
 OVER_COUNTS = (psi, jensen_shannon, kl, hellinger, total_variation, chi_squared, g_test, cramers_v)
 OVER_MOMENTS = (welch_t, variance_ratio, missing_rate)
-OVER_ROWS = (mmd, linear_time_mmd, sliced_wasserstein, mahalanobis)
+OVER_GAPS = (kolmogorov_smirnov, kuiper, cramer_von_mises, anderson_darling, energy, mann_whitney)
+OVER_ROWS = (
+    mmd,
+    linear_time_mmd,
+    sliced_wasserstein,
+    mahalanobis,
+    pca_reconstruction,
+    classifier_two_sample,
+    correlation_change,
+)
 
 
 @dataclass(frozen=True)
@@ -92,26 +113,42 @@ def statistics(reference: Array, current: Array) -> dict[str, Call]:
 
 
 def exact(gaps: kernels.SortedGaps) -> dict[str, Array]:
-    """The values that the merge's sums are already, as scipy.stats defines them."""
-    xp = namespace(gaps.area)
+    """What the merge's sums say, as scipy.stats defines it."""
     return {
         "kolmogorov_smirnov": gaps.widest,
         "wasserstein": gaps.area,
-        "energy": xp.sqrt(2 * gaps.squared_area),
-        "mann_whitney": gaps.wins,
+        "energy": energy.energy(gaps),
+        "mann_whitney": mann_whitney.mann_whitney(gaps),
+        "cramer_von_mises": cramer_von_mises.cramer_von_mises(gaps),
+        "anderson_darling": anderson_darling.anderson_darling(gaps),
     }
 
 
 def suite(kept: Kept, current: Array) -> dict[str, Array]:
-    """Every statistic, each with its p-value, effect and interval where it has them; what comes back are the values."""
+    """Every statistic of numbers, with the p-value, effect and interval that it has; what comes back are the values."""
     after = kernels.profile(current, kept.edges)
     found = {_name(module): module.measure(kept.counts.counts, after.counts).value for module in OVER_COUNTS}
     found |= {_name(module): module.measure(kept.counts, after).value for module in OVER_MOMENTS}
-    found |= {"cohens_d": cohens_d.cohens_d(kept.counts, after)}
+    found["cohens_d"] = cohens_d.cohens_d(kept.counts, after)
     ordered = kernels.sort_columns(current)
-    found |= exact(kernels.sorted_gaps(kept.ordered, ordered))
+    gaps = kernels.sorted_gaps(kept.ordered, ordered)
+    found |= {_name(module): module.measure(gaps).value for module in OVER_GAPS}
+    distance = wasserstein.measure(gaps, namespace(current).sqrt(kept.counts.variance))
+    found |= {"wasserstein": distance.value, "normalised wasserstein": distance.effect}
+    found["quantile_shift"] = quantile_shift.measure(kept.ordered, ordered).value
+    beyond = outside(kept.counts, ordered)
+    found["out_of_range"] = out_of_range.measure(beyond, gaps.current_rows, gaps.reference_rows).value
     del ordered
     return found | {_name(module): module.measure(kept.rows, current).value for module in OVER_ROWS}
+
+
+def outside(before: kernels.ColumnCounts, ordered: Sequence[Array]) -> Array:
+    """[d] how many of each sorted column lie outside what the reference has seen."""
+    xp = namespace(before.minimum)
+    ends = zip(before.minimum, before.maximum, ordered, strict=True)
+    return xp.stack(  # type: ignore[no-any-return]
+        [xp.searchsorted(c, low, "left") + len(c) - xp.searchsorted(c, high, "right") for low, high, c in ends]
+    )
 
 
 def _name(module: ModuleType) -> str:

@@ -35,6 +35,7 @@ def statistics(reference: Any, current: Any) -> dict[str, Call]:
         "energy": each(stats.energy_distance),
         "cramer_von_mises": wide(stats.cramervonmises_2samp, method="asymptotic"),
         "mann_whitney": wide(stats.mannwhitneyu, method="asymptotic"),
+        "anderson_darling": wide(lambda x, y: stats.anderson_ksamp([x, y])),
         "welch_t": wide(stats.ttest_ind, equal_var=False),
     }
 
