@@ -5,13 +5,26 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "results"
-PACKAGES = ("torch", "pytorch-lightning", "mlflow", "onnxruntime", "tritonclient", "numpy", "numba", "polars", "SQLAlchemy")
+PACKAGES = (
+    "torch",
+    "pytorch-lightning",
+    "mlflow",
+    "onnxruntime",
+    "tritonclient",
+    "numpy",
+    "scipy",
+    "numba",
+    "polars",
+    "SQLAlchemy",
+)
 
 
 def write(name: str, title: str, body: Sequence[str]) -> Path:
@@ -22,7 +35,7 @@ def write(name: str, title: str, body: Sequence[str]) -> Path:
         "",
         f"- when: {time.strftime('%Y-%m-%d')}",
         f"- command: `{' '.join(['python', '-m', f'benchmarks.{name}', *sys.argv[1:]])}`",
-        f"- machine: {_processor()}, {os.cpu_count()} cores, {_memory()} GiB, {platform.system()} {platform.machine()}, no GPU",
+        f"- machine: {_processor()}, {os.cpu_count()} cores, {_memory()} GiB, {platform.system()} {platform.machine()}, {_gpu()}",
         f"- versions: Python {platform.python_version()}, {versions}",
         "",
     ]
@@ -42,6 +55,15 @@ def _processor() -> str:
         line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
     ]
     return names[0] if names else platform.processor()
+
+
+def _gpu() -> str:
+    if shutil.which("nvidia-smi") is None:
+        return "no GPU"
+    found = subprocess.run(
+        ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip().replace("\n", " + ") or "no GPU"
 
 
 def _memory() -> int:

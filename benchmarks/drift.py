@@ -1,0 +1,379 @@
+"""Statistics of drift: ours beside scipy, evidently, nannyml, alibi-detect, frouros and whylogs, same data, one run.
+
+Each peer is a process in an environment of its own (`benchmarks.peers`), called the way its documentation shows. A peer and ours
+answer in turn, on the same columns, with the reference ready wherever the peer can keep something of it. All peers work column by
+column, so a few columns tell; what ours takes as tables grow is measured on ours alone. Every number a peer gives is checked
+against ours: the same value, or the same from the peer's own bins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import result
+from benchmarks.peers import agreement, tables
+from benchmarks.peers.agreement import Agreement, Expected, falling, over, same
+from benchmarks.peers.ours import BINS, EDGES
+from benchmarks.peers.process import CACHE, Peer, version
+from kernels.statistics.hellinger import hellinger
+from kernels.statistics.jensen_shannon import jensen_shannon
+
+ROWS, COLUMNS = 1_000_000, 4
+RUNS = 5
+FEWEST = 3
+PATIENCE = 15.0  # seconds for the runs of one comparison; past them the fewest do
+LIMIT = 60.0  # and past these a single one does
+WIDE = 1_000_000, 100  # the table that the whole suite is measured on
+SCALE = [(n, d) for d in (10, 100, 1000) for n in (10**4, 10**5, 10**6, 10**7) if n * d <= 10**8]
+H100 = 3.35e12  # bytes a second, its memory's rated bandwidth
+# Bytes an element has to move: the pass reads it; a radix sort by eight bits reads it once to count, then reads and writes it
+# four times; the merge reads it and its counterpart in the reference.
+BYTES = {"pass": 4, "sort": 36, "exact": 44}
+
+# What must hold.
+PASS_NS = 3.5  # core-nanoseconds an element
+EXACT_MS = 25.0  # core-milliseconds a column of a million rows
+SUITE = 30, 15.0, 1.5e9  # statistics at least, seconds and bytes beyond the data at most, on the wide table
+
+
+NOTES = {
+    "cpu": (
+        "Nothing here ran on a GPU: what an H100 takes is on paper, bytes by its rated bandwidth. `--device cuda` measures it.",
+    ),
+    "cuda": ("GB/s are of the bytes that have to move; beside them, those of a copy within the device, read and written.",),
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One call of a peer beside one of ours, what the peer's values have to be, and how many times faster ours must be."""
+
+    peer: str
+    theirs: str
+    ours: str
+    expected: Expected | None
+    tolerance: float | None
+    target: float | None = None
+
+
+KS, W1 = (same("exact", part) for part in ("kolmogorov_smirnov", "wasserstein"))
+FEW, MANY = f"{EDGES} edges", f"{BINS} bins"
+EVIDENTLY = (
+    ("psi", "psi", over(agreement.sturges_filled, agreement.plain_psi), 1e-6, 100),
+    ("jensen_shannon", "jensen_shannon", over(agreement.sturges, agreement.jensen_shannon_nats), 1e-9, 100),
+    ("kl", "kl", over(agreement.sturges_filled, agreement.plain_kl), 1e-6, None),
+    ("hellinger", "hellinger", over(agreement.sturges_of_values, hellinger), 1e-6, None),
+    ("kolmogorov_smirnov", "exact", agreement.ks_p_value, 1e-6, 40),
+    ("wasserstein", "exact", agreement.in_deviations, 1e-6, 40),
+)
+COMPARISONS = (
+    Comparison("scipy", "kolmogorov_smirnov", "exact", KS, 1e-9, 20),
+    Comparison("scipy", "wasserstein", "exact", W1, 1e-9, 20),
+    Comparison("scipy", "both", "exact", None, None, 20),
+    Comparison("scipy", "energy", "exact", same("exact", "energy"), 1e-9),
+    Comparison("scipy", "mann_whitney", "exact", same("exact", "mann_whitney"), 1e-9),
+    Comparison("scipy", "cramer_von_mises", "exact", same("exact", "cramer_von_mises"), 1e-9),
+    Comparison("scipy", "anderson_darling", "exact", same("exact", "anderson_darling"), 1e-9),
+    Comparison("scipy", "welch_t", "moments", falling("moments", "welch_t"), 1e-9),
+    Comparison("alibi_detect", "kolmogorov_smirnov", "exact", KS, 1e-7, 20),
+    Comparison("alibi_detect", "cramer_von_mises", "exact", same("exact", "cramer_von_mises"), 1e-6),
+    *(Comparison("evidently", call, *rest) for call, *rest in EVIDENTLY),
+    *(Comparison("evidently", f"bare {call}", ours, expected, apart) for call, ours, expected, apart, _ in EVIDENTLY),
+    Comparison("nannyml", "kolmogorov_smirnov", FEW, KS, None),
+    Comparison("nannyml", "kolmogorov_smirnov", MANY, KS, None, 3),
+    Comparison("nannyml", "kolmogorov_smirnov", "exact", KS, None),
+    Comparison("nannyml", "wasserstein", FEW, W1, None),
+    Comparison("nannyml", "wasserstein", MANY, W1, None, 3),
+    Comparison("nannyml", "wasserstein", "exact", W1, None),
+    Comparison("nannyml", "jensen_shannon", "jensen_shannon", over(agreement.doane, jensen_shannon), 1e-9, 3),
+    Comparison("nannyml", "hellinger", "hellinger", over(agreement.doane, hellinger), 1e-9, 3),
+    Comparison("nannyml", "all four", "binned four", None, None, 3),
+    Comparison("frouros", "psi", "psi", over(agreement.tenths_filled, agreement.plain_psi), 1e-9),
+    Comparison("frouros", "jensen_shannon", "jensen_shannon", None, None),
+    Comparison("frouros", "hellinger", "hellinger", over(agreement.tenths, hellinger), 1e-9),
+    Comparison("frouros", "kolmogorov_smirnov", "exact", KS, 1e-9),
+    Comparison("frouros", "wasserstein", "exact", W1, 1e-9),
+    Comparison("whylogs", "kolmogorov_smirnov", FEW, KS, None),
+    Comparison("whylogs", "hellinger", "hellinger", None, None),
+)
+EXACT = ("kolmogorov_smirnov", "wasserstein", "both")  # what is compared in float64 too
+PEERS = tuple(dict.fromkeys(comparison.peer for comparison in COMPARISONS))
+
+
+@dataclass
+class Taken:
+    """What the runs of one call took."""
+
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    peak: int = 0
+    values: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, answer: dict[str, Any]) -> None:
+        """One more run."""
+        self.wall.append(answer["wall"])
+        self.cpu.append(answer["cpu"])
+        self.peak = max(self.peak, answer["peak"])
+        self.values = answer["values"]
+
+    @property
+    def seconds(self) -> float:
+        """The median on the clock."""
+        return statistics.median(self.wall)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """The median of all cores together."""
+        return statistics.median(self.cpu)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A Comparison's outcome; seconds are of all columns."""
+
+    comparison: Comparison
+    columns: int
+    theirs: Taken
+    ours: Taken
+    agreement: Agreement | None
+
+    @property
+    def ratio(self) -> float:
+        """How many times ours' seconds the peer took, on the clock."""
+        return self.theirs.seconds / self.ours.seconds
+
+    @property
+    def cpu_ratio(self) -> float:
+        """The same of CPU seconds: what is left of it without the second core, and on a machine that others load."""
+        return self.theirs.cpu_seconds / self.ours.cpu_seconds
+
+    @property
+    def verdict(self) -> str:
+        """Whether the target was met, if there is one."""
+        if self.comparison.target is None:
+            return ""
+        return f"{'held' if self.ratio >= self.comparison.target else 'NOT HELD'} ({self.comparison.target:g})"
+
+
+@contextmanager
+def table(rows: int, columns: int, kind: str = "float32") -> Iterator[Path]:
+    """A folder with the two tables, for as long as it is wanted."""
+    with tempfile.TemporaryDirectory() as name:
+        tables.write(Path(name), rows, columns, kind)
+        yield Path(name)
+
+
+def compare(comparisons: Sequence[Comparison], rows: int, columns: int, kind: str, device: str) -> list[Compared]:
+    """Ask each peer and ours in turn, and check what came out."""
+    found = []
+    with table(rows, columns, kind) as folder, Peer("ours", folder, columns, device) as ours:
+        before, after = (np.load(folder / f"{name}.npy") for name in ("reference", "current"))
+        known = {call: ours.ask(call)["values"] for call in ("exact", "moments")}
+        for name in dict.fromkeys(comparison.peer for comparison in comparisons):
+            with Peer(name, folder, columns) as peer:
+                for comparison in comparisons:
+                    if comparison.peer != name:
+                        continue
+                    theirs, mine = in_turn((peer, comparison.theirs), (ours, comparison.ours))
+                    agreed = None
+                    if comparison.expected is not None:
+                        values = theirs.values["value"]
+                        agreed = agreement.agreement(values, comparison.expected, comparison.tolerance, known, before, after)
+                    found.append(Compared(comparison, columns, theirs, mine, agreed))
+                    print(kind, *row(found[-1]), sep="  ", flush=True)
+    return found
+
+
+def in_turn(*asked: tuple[Peer, str]) -> list[Taken]:
+    """Runs of several calls, one after another, again and again: what the machine does beside them hits all alike."""
+    taken = [Taken() for _ in asked]
+    begin = time.monotonic()
+    for run in range(1, RUNS + 1):
+        for one, (peer, call) in zip(taken, asked, strict=True):
+            one.add(peer.ask(call))
+        took = time.monotonic() - begin
+        if took > LIMIT or (took > PATIENCE and run >= FEWEST):
+            break
+    return taken
+
+
+def alone(rows: int, columns: int, calls: Sequence[str], device: str) -> dict[str, Taken]:
+    """What calls of ours take on a table of this size."""
+    with table(rows, columns) as folder, Peer("ours", folder, columns, device) as ours:
+        return {call: in_turn((ours, call))[0] for call in calls if call in ours.ready["calls"]}
+
+
+# the report
+
+
+def row(compared: Compared) -> list[str]:
+    """A line of the table of peers; milliseconds are of one column."""
+    comparison, per = compared.comparison, 1e3 / compared.columns
+    theirs, ours = compared.theirs, compared.ours
+    return [
+        f"{comparison.peer} {comparison.theirs}",
+        f"{per * theirs.seconds:.1f} ({per * min(theirs.wall):.1f}–{per * max(theirs.wall):.1f})",
+        f"{per * theirs.cpu_seconds:.1f}",
+        f"{theirs.peak / 1e6:.0f}",
+        comparison.ours,
+        f"{per * ours.seconds:.2f} ({per * min(ours.wall):.2f}–{per * max(ours.wall):.2f})",
+        f"{per * ours.cpu_seconds:.2f}",
+        f"{ours.peak / 1e6:.0f}",
+        f"{compared.ratio:.0f}×" if compared.ratio >= 10 else f"{compared.ratio:.1f}×",
+        f"{compared.cpu_ratio:.0f}×" if compared.cpu_ratio >= 10 else f"{compared.cpu_ratio:.1f}×",
+        compared.verdict,
+        "other definition" if compared.agreement is None else str(compared.agreement),
+    ]
+
+
+HOW = """\
+`exact` is one pass for every exact statistic, charged in full to each; so are the passes over counts. nannyml's estimates are
+compared with ours from as many bins, with ours from the 31 edges of a profile, and with the exact ones. evidently also draws each
+column; `bare` is the function behind its report, alone. whylogs sketches the current table first, and only estimates. Values: the
+same definition agrees within what is stated; other bins are checked by ours over the peer's own bins; an estimate is
+told by its distance from the exact value."""
+HEADINGS = ("peer", "ms", "core-ms", "MB", "ours", "ms", "core-ms", "MB", "times ours", "(core)", "target", "values")
+
+
+def growth(rows: int, columns: int, taken: dict[str, Taken], device: str) -> list[list[str]]:
+    """Lines of the table of sizes, one a call."""
+    elements = rows * columns
+    found = []
+    for call in BYTES:
+        one = taken[call]
+        moved = BYTES[call] * elements
+        line = [
+            f"{rows:,} × {columns:,} {call}",
+            f"{one.seconds * 1e3:.1f}",
+            f"{one.seconds / elements * 1e9:.2f}",
+            f"{one.cpu_seconds / elements * 1e9:.2f}",
+            f"{one.peak / 1e6:.0f}",
+            f"{moved / H100 * 1e3:.3f}",
+        ]
+        if device == "cuda":
+            copied = 2 * 4 * elements / taken["copy"].seconds
+            line += [f"{moved / one.seconds / 1e9:.0f}", f"{copied / 1e9:.0f}"]
+        found.append(line)
+    return found
+
+
+def claims(compared: Sequence[Compared], wide: dict[str, Taken], rows: int, columns: int) -> list[str]:
+    """What must hold, in words with its numbers."""
+    elements = rows * columns
+    nanoseconds, exact = (wide[call].cpu_seconds / elements * 1e9 for call in ("pass", "exact"))
+    suite, (number, seconds, most) = wide["suite"], SUITE
+    judged = [c for c in compared if c.comparison.target is not None]
+    missed = [f"{c.comparison.peer} {c.comparison.theirs}" for c in judged if c.ratio < (c.comparison.target or 0)]
+    checked = [c.agreement for c in compared if c.agreement is not None and c.agreement.tolerance is not None]
+    apart = [c for c in checked if not c.holds]
+    at = f"on {rows:,} × {columns:,}"
+    said = [
+        (not missed, f"{len(judged)} targets beside peers, missed: {', '.join(missed) or 'none'}"),
+        (not apart, f"values agree in {len(checked) - len(apart)} comparisons of {len(checked)}"),
+        (
+            nanoseconds <= PASS_NS,
+            f"the pass over {EDGES} edges takes {nanoseconds:.2f} core-ns an element {at}, {PASS_NS} allowed",
+        ),
+        (
+            exact <= EXACT_MS,
+            f"the exact statistics take {exact:.1f} core-ms a million rows of a column {at}, {EXACT_MS:g} allowed",
+        ),
+        (len(suite.values) >= number, f"the suite has {len(suite.values)} statistics, {number} wanted"),
+        (suite.seconds <= seconds, f"the suite takes {suite.seconds:.1f} s {at}, {seconds:g} allowed"),
+        (suite.peak <= most, f"the suite holds {suite.peak / 1e9:.2f} GB beyond the data {at}, {most / 1e9:g} allowed"),
+    ]
+    return [f"- {'held' if held else 'NOT HELD'}: {words}" for held, words in said]
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run, print and write `results/drift.md`, and every number and value as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where ours computes; peers have only the CPU")
+    parser.add_argument("--rows", type=int, default=None, help=f"of the tables that are compared on ({ROWS:,})")
+    parser.add_argument("--columns", type=int, default=COLUMNS, help="of the tables that are compared on")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, and small tables for ours alone")
+    parser.add_argument("--json", type=Path, default=CACHE / "drift.json")
+    arguments = parser.parse_args(words)
+    rows = arguments.rows or (ROWS // 10 if arguments.quick else ROWS)
+    comparisons = [comparison for comparison in COMPARISONS if comparison.peer in arguments.peers]
+    compared = compare(comparisons, rows, arguments.columns, "float32", arguments.device)
+    exact = [c for c in comparisons if c.theirs in EXACT and c.ours == "exact" and c.target]
+    doubled = compare(exact, rows, arguments.columns, "float64", arguments.device)
+    sizes = [(rows // 10, 10), (rows, 10)] if arguments.quick else SCALE
+    width = sizes[-1] if arguments.quick else WIDE
+    grown = {size: alone(*size, [*BYTES, "copy", *["suite"] * (size == width)], arguments.device) for size in sizes}
+    lines = [line for size, taken in grown.items() for line in growth(*size, taken, arguments.device)]
+    body = [
+        f"Comparisons on {rows:,} rows × {arguments.columns} columns, {FEWEST} to {RUNS} runs of peer and ours in turn (one past",
+        f"{LIMIT:g} s); milliseconds are of one column, medians with the smallest and the largest run; MB are beyond the data.",
+        f"Ours computed on: {arguments.device}. Peers: {', '.join(version(name) for name in arguments.peers)}.",
+        *NOTES[arguments.device],
+        "",
+        *claims([*compared, *doubled], grown[width], *width),
+        "",
+        "## Beside the peers, float32",
+        "",
+        HOW,
+        "",
+        *result.table(HEADINGS, [row(one) for one in compared]),
+        "",
+        "## Exact statistics, the same values as float64",
+        "",
+        *result.table(HEADINGS, [row(one) for one in doubled]),
+        "",
+        "## Ours alone",
+        "",
+        *result.table(
+            ["table", "ms", "ns an element", "core-ns", "MB", "H100 on paper, ms", *gpu_headings(arguments.device)], lines
+        ),
+    ]
+    path = result.write("drift", "Statistics of drift", body)
+    arguments.json.parent.mkdir(exist_ok=True)
+    arguments.json.write_text(json.dumps(as_json([*compared, *doubled], grown), indent=1))
+    print(path.read_text())
+
+
+def gpu_headings(device: str) -> list[str]:
+    """Columns that only a GPU fills."""
+    return ["GB/s", "GB/s of a device copy"] if device == "cuda" else []
+
+
+def as_json(compared: Sequence[Compared], grown: dict[tuple[int, int], dict[str, Taken]]) -> dict[str, Any]:
+    """Everything measured; seconds of all columns together."""
+    return {
+        "comparisons": [
+            {
+                "peer": c.comparison.peer,
+                "call": c.comparison.theirs,
+                "ours": c.comparison.ours,
+                "columns": c.columns,
+                "times_ours": c.ratio,
+                "target": c.comparison.target,
+                "agreement": None if c.agreement is None else vars(c.agreement) | {"holds": c.agreement.holds},
+                "theirs_took": vars(c.theirs),
+                "ours_took": vars(c.ours),
+            }
+            for c in compared
+        ],
+        "ours": [
+            {"rows": rows, "columns": columns, "call": call, **vars(one)}
+            for (rows, columns), taken in grown.items()
+            for call, one in taken.items()
+        ],
+    }
+
+
+if __name__ == "__main__":
+    main()
