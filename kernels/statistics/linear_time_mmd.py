@@ -46,13 +46,13 @@ def measure(x: Array, y: Array, *, scaled: bool = True, seed: int = 0, confidenc
     xp = namespace(x)
     rng = np.random.default_rng(seed)
     both = frame(x, y, scaled)
-    some = [next(both.slabs(sampled(side, BANDWIDTH_ROWS, rng)), side[:0]) for side in (x, y)]
-    width = bandwidth(*some, rng) if min(map(len, some)) else 1.0
-    orders = [xp.asarray(rng.permutation(len(side))) for side in (x, y)]
+    few_x, few_y = (next(both.slabs(sampled(side, BANDWIDTH_ROWS, rng)), side[:0]) for side in (x, y))
+    width = bandwidth(few_x, few_y, rng) if min(len(few_x), len(few_y)) else 1.0
+    order_x, order_y = (xp.asarray(rng.permutation(len(side))) for side in (x, y))
     parts = []
     for row in range(0, min(len(x), len(y)), SLAB):
-        slabs = (next(both.slabs(side[order[row : row + SLAB]])) for side, order in zip((x, y), orders, strict=True))
-        parts.append(_pairs(*slabs, width))
+        slab_x, slab_y = (next(both.slabs(side[order[row : row + SLAB]])) for side, order in ((x, order_x), (y, order_y)))
+        parts.append(_pairs(slab_x, slab_y, width))
     value, variance = _mean_and_its_variance(parts)
     certain = 0.0 if value > 0 else 1.0
     p_value = certain if variance == 0 else float(ndtr(-value / math.sqrt(variance)))
