@@ -140,7 +140,7 @@ class ADWIN:
         """The places at which river's detector says drift."""
         from river.drift import ADWIN as Found
 
-        return _replayed(Found(delta=self.delta, clock=1), values, self.learn)
+        return _replayed(Found(delta=self.delta, clock=1), values, self.learn)  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)

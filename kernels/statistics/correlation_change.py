@@ -45,7 +45,8 @@ def measure(x: Array, y: Array, *, rows: int | None = ROWS, seed: int = 0, confi
 
     p_value  of the pair whose Fisher's z changed most for its standard error, times the number of pairs (Bonferroni). Of two
              standard errors the larger: Fisher's, 1/√(n - 3), which holds for normal columns, and the one that the columns'
-             fourth moments give, which heavy tails do not fool. For some fifty rows or more
+             fourth moments give; tails as heavy as t's with 5 degrees of freedom still alarm too often, in 8.5% at 5%. For some
+             fifty rows or more
     effect   the square root of the mean over pairs of (change² less its variance by chance), floored at 0: estimates the
              root-mean-square change between the populations
     interval the grouped jackknife's, of the square: 20 groups of rows of each side left out in turn, Student's t
