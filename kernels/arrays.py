@@ -31,4 +31,4 @@ def namespace(array: object) -> Any:
 
 def host(array: Array) -> Array:
     """The same values in host memory."""
-    return array.get() if on_device(array) else array
+    return array.get() if on_device(array) else array  # type: ignore[attr-defined]

@@ -14,7 +14,9 @@ def marsaglias_series(z: float) -> float:
     total = 0.0
     for j in range(12):
         t = (4 * j + 1) ** 2 * math.pi**2 / (8 * z)
-        inner = integrate.quad(lambda w, t=t: math.exp(z / (8 * (w * w + 1)) - t * (1 + w * w)), 0, np.inf, epsabs=1e-14, epsrel=1e-12)
+        inner = integrate.quad(
+            lambda w, t=t: math.exp(z / (8 * (w * w + 1)) - t * (1 + w * w)), 0, np.inf, epsabs=1e-14, epsrel=1e-12
+        )
         total += special.binom(-0.5, j) * (4 * j + 1) * inner[0]
     return total * math.sqrt(2 * math.pi) / z
 
