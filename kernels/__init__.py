@@ -112,15 +112,16 @@ def ks_wasserstein(sorted_a: Array, sorted_b: Array) -> tuple[float, float]:
     >>> ks_wasserstein(np.array([0.0, 1.0]), np.array([1.0, 2.0]))
     (0.5, 1.0)
     """
-    gaps = sorted_gaps([sorted_a], [sorted_b])
-    return float(gaps.widest[0]), float(gaps.area[0])
+    if len(sorted_a) == 0 or len(sorted_b) == 0:
+        return float("nan"), float("nan")
+    return _sorted_backend(sorted_a, sorted_b).ks_wasserstein(sorted_a, sorted_b)  # type: ignore[no-any-return]
 
 
 def sorted_gaps(reference: Sequence[Array], current: Sequence[Array]) -> SortedGaps:
     """What the exact statistics need of d columns, from one merge of each column's two sorted samples.
 
-    Each side holds d arrays, as `sort_columns` leaves them: float32 or float64, one-dimensional, ascending and free of NaN, of any
-    lengths. The arrays that come back are where these are; the same arguments give the same bits on any number of cores.
+    Each side holds d arrays, as `sort_columns` leaves them: float32 or float64, one-dimensional, ascending and free of NaN, of
+    any lengths. The arrays that come back are where these are; the same arguments give the same bits on any number of cores.
 
     >>> import numpy as np
     >>> gaps = sorted_gaps([np.array([0.0, 1.0])], [np.array([1.0, 2.0, 4.0])])
@@ -131,13 +132,7 @@ def sorted_gaps(reference: Sequence[Array], current: Sequence[Array]) -> SortedG
         raise ValueError(
             f"{len(reference)} columns of reference and {len(current)} of current: pass the same columns in one order"
         )
-    if _all_on_device(*reference, *current):
-        from kernels import gpu_sorted
-
-        return gpu_sorted.sorted_gaps(reference, current)
-    from kernels import cpu_sorted
-
-    return cpu_sorted.sorted_gaps(reference, current)
+    return _sorted_backend(*reference, *current).sorted_gaps(reference, current)  # type: ignore[no-any-return]
 
 
 def sort_columns(x: Array) -> list[Array]:
@@ -192,6 +187,16 @@ def _backend(*arrays: Array) -> ModuleType:
     from kernels import cpu
 
     return cpu
+
+
+def _sorted_backend(*arrays: Array) -> ModuleType:
+    if _all_on_device(*arrays):
+        from kernels import gpu_sorted
+
+        return gpu_sorted
+    from kernels import cpu_sorted
+
+    return cpu_sorted
 
 
 def _all_on_device(*arrays: Array) -> bool:

@@ -2,7 +2,7 @@
 
 The merge takes its turns by arithmetic instead of branches, which the processor would guess wrong every other time, and leaves
 each distinct value once with the rows at or below it. What is summed over those runs in vector lanes, while the tile is in the
-first-level cache. 1M against 1M float32: 17 core-ms, 7 of them the merge.
+first-level cache. 1M against 1M float32: 19 core-ms, 8 of them the merge.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ SMALL_MERGE = 1 << 15  # rows below which threads cost more than they save
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# Sums may be reordered into vector lanes; NaN and infinity stay what they are. NumPy's rule for a division by zero: Python's would
-# put a branch into each loop, and no lanes.
+# Sums may be reordered into vector lanes; NaN and infinity stay what they are. Division by zero follows NumPy: Python's way would
+# put a branch into each loop, and leave no lanes.
 _IN_LANES = {"reassoc", "nsz", "contract"}
 
 
@@ -46,7 +46,7 @@ def _merge(a: Array, b: Array, k: int, values: Array, below: Array, rows_a: int,
         for _ in range(safe):
             # Unsigned indices: signed ones are checked for being negative at every step.
             x, y = a[np.uint64(i)], b[np.uint64(j)]
-            from_a = np.int64(x <= y)
+            from_a = int(x <= y)
             value = x if from_a else y
             i += from_a
             j += 1 - from_a
@@ -181,8 +181,8 @@ def _potential_sums(below: Array, steps: Array, number: int, sums: Array) -> Non
 
 
 @_compiled()
-def _column(a: Array, b: Array, sums: Array) -> None:
-    """The sums of one column, none of whose sides is empty."""
+def _column(a: Array, b: Array, sums: Array, all_of_them: bool) -> None:
+    """The sums of one column, none of whose sides is empty; else the first eight, which save a fifth of the time."""
     n, m = np.float64(a.size), np.float64(b.size)
     values = np.empty(ROOM, a.dtype)
     below = np.zeros(2 * ROOM, np.int32)  # rows of this tile at or below each value: of a, then of b
@@ -198,28 +198,39 @@ def _column(a: Array, b: Array, sums: Array) -> None:
         if i == a.size and j == b.size:
             number, values[k + 1] = k, values[k]
         rows = np.float64(first_a), np.float64(first_b)
-        _rank_sums(below, rows[0], rows[1], n, m, number, sums)
+        if all_of_them:
+            _rank_sums(below, rows[0], rows[1], n, m, number, sums)
         _width_sums(values[1:], below[1:], rows[0], rows[1], n, m, number, sums, steps)
         _potentials(steps, number, start, sums)
-        _potential_sums(below, steps, number, sums)
+        if all_of_them:
+            _potential_sums(below, steps, number, sums)
         values[1] = values[k]
         first_a += below[k - 1]
         first_b += below[ROOM + k - 1]
         below[1], below[ROOM + 1] = below[k] - below[k - 1], below[ROOM + k] - below[ROOM + k - 1]
 
 
+def ks_wasserstein(sorted_a: Array, sorted_b: Array) -> tuple[float, float]:
+    """See `kernels.ks_wasserstein`."""
+    sums = _sums(sorted_a, sorted_b, all_of_them=False)
+    return float(max(sums[0], sums[1]) / (len(sorted_a) * len(sorted_b))), float(sums[2])
+
+
 def sorted_gaps(reference: Sequence[Array], current: Sequence[Array]) -> SortedGaps:
     """See `kernels.sorted_gaps`."""
 
     def column(j: int) -> Array:
-        a, b = reference[j], current[j]
-        sums = np.zeros(len(SUMS))
-        if len(a) and len(b):
-            kind = np.result_type(a, b)
-            _column(np.ascontiguousarray(a, kind), np.ascontiguousarray(b, kind), sums)
-        return sums
+        return _sums(reference[j], current[j], all_of_them=True)
 
     rows = [np.array([len(column) for column in side], np.int64) for side in (reference, current)]
     with _threads(many=int(rows[0].sum() + rows[1].sum()) > SMALL_MERGE) as run:
         sums = np.array(list(run(column, range(len(reference))))).reshape(len(reference), len(SUMS))
     return from_sums(sums, *rows)
+
+
+def _sums(a: Array, b: Array, all_of_them: bool) -> Array:
+    sums = np.zeros(len(SUMS))
+    if len(a) and len(b):
+        kind = np.result_type(a, b)
+        _column(np.ascontiguousarray(a, kind), np.ascontiguousarray(b, kind), sums, all_of_them)
+    return sums

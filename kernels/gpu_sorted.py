@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from kernels.arrays import Array, namespace, on_device
-from kernels.gpu import GROUP, THREADS, Compiler, _blocks, compile_for_device
+from kernels.gpu import GROUP, Compiler, _blocks, compile_for_device
 from kernels.sorted_gaps import SUMS, SortedGaps, from_sums
 
-ITEMS = 8  # rows a thread; with THREADS fixed, so that the sums' last bits are the same on every card
+# A block, and the rows of each of its threads; fixed, so that the sums' last bits are the same on every card. A thread needs some
+# 145 registers: three such blocks fit on a multiprocessor, and only one of twice the size.
+THREADS, ITEMS = 128, 16
 PART = len(SUMS) + 5  # doubles of the struct Part
 
 
@@ -39,6 +41,12 @@ def sorted_gaps(reference: Sequence[Array], current: Sequence[Array], compiler: 
         module.get_function("append_parts")((len(fewer), _blocks(d, THREADS)), (THREADS,), (parts, *shape, fewer))
         parts = fewer
     return from_sums(parts[0, :, : len(SUMS)], xp.asarray(rows[0]), xp.asarray(rows[1]))
+
+
+def ks_wasserstein(sorted_a: Array, sorted_b: Array) -> tuple[float, float]:
+    """See `kernels.ks_wasserstein`."""
+    gaps = sorted_gaps([sorted_a], [sorted_b])
+    return float(gaps.widest[0]), float(gaps.area[0])
 
 
 def _address(column: Array) -> int:

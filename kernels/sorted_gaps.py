@@ -9,8 +9,8 @@ import numpy as np
 from kernels.arrays import Array, namespace
 
 # What the pass adds up for a column, in this order, on the CPU and on the GPU. It visits the distinct values of both samples in
-# ascending order; at each, a and b of the n and m rows lie on it, A and B at or below it, A' and B' below it; F = A/n, G = B/m, and
-# w is the width to the next value. The potentials are sums over the values before: p of sign(F - G) w, q of (F - G) w, r of
+# ascending order; at each, a and b of the n and m rows lie on it, A and B at or below it, A' and B' below it; F = A/n, G = B/m,
+# and w is the width to the next value. The potentials are sums over the values before: p of sign(F - G) w, q of (F - G) w, r of
 # (1 - 2G) w.
 SUMS = (
     "largest of Am - Bn",
@@ -96,9 +96,9 @@ class SortedGaps:
 def from_sums(sums: Array, reference_rows: Array, current_rows: Array) -> SortedGaps:
     """The gaps of d columns from what the pass added up: [d, SUMS], [d] and [d] int64.
 
-    The delta method: area, squared area and mean distance are smooth functions of F and G wherever F differs from G, and a row at x
-    moves them by a potential of x, whose variance over the rows, divided by them, is that of the estimate. The derivative of the
-    potential is sign(G - F) for the area (Kantorovich's dual of the transport problem), 2(G - F) for the squared area, and
+    The delta method: area, squared area and mean distance are smooth functions of F and G wherever F differs from G, and a row at
+    x moves them by a potential of x, whose variance over the rows, divided by them, is that of the estimate. The derivative of
+    the potential is sign(G - F) for the area (Kantorovich's dual of the transport problem), 2(G - F) for the squared area, and
     2G - 1 for the mean distance; for a row of the current sample the two distribution functions change places.
     DeLong's variance is the same for pairs won, where a row's placement among the rows of the other side is its potential.
 
@@ -110,7 +110,8 @@ def from_sums(sums: Array, reference_rows: Array, current_rows: Array) -> Sorted
     n, m = reference_rows.astype(xp.float64), current_rows.astype(xp.float64)
     known = (n > 0) & (m > 0)
     n, m, sums = xp.where(known, n, xp.nan), xp.where(known, m, xp.nan), xp.where(known[:, None], sums, xp.nan).T
-    above, below, *integrals, squares, weighted, cubes_a, cubes_b, mixed, twice_wins, placed_a, placed_b = sums[:16]
+    above, below, area, squared_area, distance, spread_a, spread_b, noise = sums[:8]
+    squares, weighted, cubes_a, cubes_b, mixed, twice_wins, placed_a, placed_b = sums[8:16]
     p_a, pp_a, q_a, qq_a, r_a, rr_a, qr_a, p_b, pp_b, q_b, qq_b, r_b, rr_b, qr_b = sums[16:]
     twice_lost = 2 * n * m - twice_wins
 
@@ -133,7 +134,12 @@ def from_sums(sums: Array, reference_rows: Array, current_rows: Array) -> Sorted
         current_rows,
         above / (n * m),
         below / (n * m),
-        *integrals,
+        area,
+        squared_area,
+        distance,
+        spread_a,
+        spread_b,
+        noise,
         squares / (n + m),
         weighted * 4 * (n + m),
         cubes_a,

@@ -33,8 +33,8 @@ def anderson_darling(gaps: SortedGaps) -> Array:
 def measure(gaps: SortedGaps, confidence: float = 0.95) -> Measured:
     """Anderson and Darling's statistic for all columns at once.
 
-    p_value  from the law in the limit, to which the statistic is brought by its mean and deviation: no table ends it, neither above
-             0.25 nor below 0.001 as scipy's does; to a few percent of itself from eight rows a side. Ties make it conservative.
+    p_value  from the law in the limit, to which the statistic is brought by its mean and deviation: no table ends it, neither
+             above 0.25 nor below 0.001 as scipy's does. Ties make it conservative.
     effect   the root of the mean of (F - G)^2 / (H(1 - H)) over the rows of both populations, H being the two together in the
              shares in which the rows came: 0 where they are the same, 1.24 at most where as many rows came from either. What
              chance alone adds on average is taken off.

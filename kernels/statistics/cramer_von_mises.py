@@ -27,20 +27,20 @@ def cramer_von_mises(gaps: SortedGaps) -> Array:
     both = n + m
     with np.errstate(invalid="ignore", divide="ignore"):
         ties = gaps.reference_cubes * (m / (n * both) + 1 / m) + gaps.current_cubes * (n / (m * both) + 1 / n)
-        ties = ties - 3 * gaps.mixed_cubes / both
-        return gaps.effective_rows * gaps.mean_square + (ties - n / m - m / n + 2) / (12 * both)  # type: ignore[no-any-return]
+        ties = ties - 3 * gaps.mixed_cubes / both - n / m - m / n + 2
+        return gaps.effective_rows * gaps.mean_square + ties / (12 * both)  # type: ignore[no-any-return]
 
 
 def measure(gaps: SortedGaps, confidence: float = 0.95) -> Measured:
     """Cramer and von Mises' statistic for all columns at once.
 
-    p_value  from the law in the limit, the statistic brought to its mean and variance: scipy's where there are no ties. Ties between
-             samples of different sizes make T, and scipy's test, see a change where there is none; this one leaves out what they
-             add, and so they make it conservative.
+    p_value  from the law in the limit, the statistic brought to its mean and variance: scipy's where there are no ties. Ties
+             between samples of different sizes make T, and so scipy's test, see a change where there is none; this one leaves out
+             what they add, and they make it conservative.
     effect   the root mean square of F - G over the rows of both populations, in the shares in which the rows came: 0 to
              1/sqrt(3), never above Kolmogorov and Smirnov's. What chance alone adds on average is taken off.
-    low, high  no farther from that root before it is taken off than the root of the law's quantile: the triangle inequality for the norm
-             of F - G. Right where nothing has changed, conservative elsewhere; a few dozen rows a side are enough.
+    low, high  as far from that root, before chance is taken off, as the root of the law's quantile: the triangle inequality for
+             the norm of F - G. Right where nothing has changed, conservative elsewhere; a few dozen rows a side are enough.
 
     Source: Anderson, 1962, as above.
 
@@ -56,7 +56,7 @@ def measure(gaps: SortedGaps, confidence: float = 0.95) -> Measured:
     both = n + m
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = (1 + 1 / both) / 6
-        variance = (both + 1) * (4 * n * m * both - 3 * (n * n + m * m) - 2 * n * m) / (45 * both * both * 4 * n * m)
+        variance = (both + 1) * (4 * n * m * both - 3 * (n * n + m * m) - 2 * n * m) / (180 * both * both * n * m)
         without_ties = size * gaps.mean_square + 1 / (4 * both)
         like_the_limit = 1 / 6 + (without_ties - mean) / xp.sqrt(45 * variance)
         p_value = xp.asarray(squared_bridge_survival(host(like_the_limit)))

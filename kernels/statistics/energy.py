@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from kernels.arrays import Array, namespace
@@ -31,9 +29,9 @@ def measure(gaps: SortedGaps, confidence: float = 0.95) -> Measured:
 
     effect  the coefficient of inhomogeneity, E^2 / (2 E|X - Y|), without a unit: 0 for the same distribution, 1 for two different
             constants. What chance alone adds on average is taken off; NaN where E|X - Y| is infinite, 0 where it is 0.
-    low, high  by the delta method for the ratio, plus the variance that is left where nothing has changed and the delta method sees
-            none: at most twice the squared mean of what chance adds. Wide there, sharp where the two differ; trustworthy from a
-            few dozen rows a side. All of [0, 1] where a side has one row.
+    low, high  by the delta method for the ratio, plus the variance that is left where nothing has changed and the delta method
+            sees none: at most twice the squared mean of what chance adds. Wide there, sharp where the two differ; trustworthy
+            from a few dozen rows a side. All of [0, 1] where a side has one row.
 
     Source: Szekely and Rizzo, 2013, as above.
 

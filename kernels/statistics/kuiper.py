@@ -54,4 +54,4 @@ def _stephens(rows: Array) -> Array:
     """What the statistic of so many rows is multiplied by to have the law of the limit."""
     xp = namespace(rows)
     root = xp.sqrt(xp.maximum(rows, 1e-9))
-    return root + 0.155 + 0.24 / root
+    return root + 0.155 + 0.24 / root  # type: ignore[no-any-return]

@@ -29,7 +29,7 @@ def squared_bridge_survival(x: Numbers) -> Numbers:
     """
     w = 4 * _K - 1 + _Y
 
-    def integrand(value: Numbers) -> Numbers:
+    def integrand(value: float) -> Numbers:
         return np.exp(-value * (np.pi * w) ** 2 / 8) / np.sqrt(np.pi * w / 2)
 
     return _alternating(x, integrand, least=1.4e-3)
@@ -48,8 +48,8 @@ def weighted_bridge_survival(x: Numbers) -> Numbers:
     """
     w = 4 * _K + _Y
 
-    def integrand(value: Numbers) -> Numbers:
-        return np.exp(-value * (w * w - 1) / 8) * w / np.sqrt(np.pi * (w * w - 1))
+    def integrand(value: float) -> Numbers:
+        return np.exp(-value * (w * w - 1) / 8) * w / np.sqrt(np.pi * (w * w - 1))  # type: ignore[no-any-return]
 
     return _alternating(x, integrand, least=0.03)
 
@@ -64,8 +64,9 @@ def bridge_range_survival(x: Numbers) -> Numbers:
     """
     j = np.arange(1, 41)
     squares = (j * np.asarray(x, float)[..., None]) ** 2
-    survival = 2 * ((4 * squares - 1) * np.exp(-2 * squares)).sum(axis=-1)
-    return np.where(np.isnan(x), np.nan, np.where(np.asarray(x) < 0.2, 1.0, np.clip(survival, 0.0, 1.0)))
+    survival: Numbers = 2 * ((4 * squares - 1) * np.exp(-2 * squares)).sum(axis=-1)
+    survival = np.where(np.asarray(x) < 0.2, 1.0, np.clip(survival, 0.0, 1.0))
+    return np.where(np.isnan(x), np.nan, survival)
 
 
 @cache
@@ -84,7 +85,7 @@ def quantile(survival: Callable[[Numbers], Numbers], chance: float) -> float:
     return high
 
 
-def _alternating(x: Numbers, integrand: Callable[[Numbers], Numbers], least: float) -> Numbers:
+def _alternating(x: Numbers, integrand: Callable[[float], Numbers], least: float) -> Numbers:
     """Smirnov's formula for a sum of independent squared normal variables, weighted.
 
     The characteristic function's square root is real and imaginary in turns; the chance is an alternating sum of integrals over

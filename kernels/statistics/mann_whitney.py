@@ -10,7 +10,7 @@ from kernels.sorted_gaps import SortedGaps
 
 
 def mann_whitney(gaps: SortedGaps) -> Array:
-    """U of the reference: [d], the pairs in which the reference row is the larger one, equal ones by half. scipy's `mannwhitneyu`.
+    """U of the reference: [d], the pairs in which the reference row is the larger, equal ones by half. scipy's `mannwhitneyu`.
 
     Source: Mann and Whitney, "On a test of whether one of two random variables is stochastically larger than the other", 1947.
 
@@ -26,11 +26,11 @@ def measure(gaps: SortedGaps, confidence: float = 0.95) -> Measured:
     """U for all columns at once.
 
     p_value  two-sided, by the normal law with its correction for ties and for continuity: from about eight rows a side
-    effect   the chance that a current row exceeds a reference row, less that of the opposite: -1 to 1, 0 where neither tends to be
-             larger, positive where the column rose. Also called Cliff's delta or the rank-biserial correlation. Unbiased.
-    low, high  by DeLong's variance in Wilson's form for a share, which stays within -1 and 1 and has a width where the samples do not
-             overlap. Holds for different shapes, unlike the p-value; all of [-1, 1] where a side has one row. A point where all
-             rows of both sides are equal.
+    effect   the chance that a current row exceeds a reference row, less that of the opposite: -1 to 1, 0 where neither tends to
+             be larger, positive where the column rose. Also called Cliff's delta or the rank-biserial correlation. Unbiased.
+    low, high  by DeLong's variance in Wilson's form for a share, which stays within -1 and 1 and has a width where the samples do
+             not overlap; from a few dozen rows a side. Holds for different shapes too, unlike the p-value. All of [-1, 1] where a
+             side has one row, a point where all rows of both sides are equal.
 
     Sources: DeLong, DeLong and Clarke-Pearson, 1988 (in `SortedGaps`); Wilson, "Probable inference, the law of succession, and
     statistical inference", 1927.

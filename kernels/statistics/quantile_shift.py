@@ -14,10 +14,10 @@ _QUARTILES = 1, 3
 
 
 def quantile_shift(reference: Sequence[Array], current: Sequence[Array]) -> Array:
-    """How far the 5, 25, 50, 75 and 95% quantiles moved, in the reference's interquartile ranges: [d], the largest, with its sign.
+    """The largest shift of the 5, 25, 50, 75 and 95% quantiles, in the reference's interquartile ranges: [d], with its sign.
 
-    Each side holds d ascending arrays without NaN. A quantile is the smallest value that has its share of the rows at or below it,
-    which makes it a value of the column: `np.quantile(method="inverted_cdf")`. Where the reference's range is 0, any shift is
+    Each side holds d ascending arrays without NaN. A quantile is the smallest value that has its share of the rows at or below
+    it, which makes it a value of the column: `np.quantile(method="inverted_cdf")`. Where the reference's range is 0, any shift is
     infinitely large, and none is 0; equal infinities are no shift. NaN where a side has no rows.
 
     >>> import numpy as np
@@ -34,10 +34,11 @@ def measure(reference: Sequence[Array], current: Sequence[Array], confidence: fl
     """The largest shift for all columns at once. No p-value: the interval says as much.
 
     effect  the size of the largest shift, without its sign
-    low, high  of each quantile an interval between two order statistics, as certain as the binomial law of the rows below it says;
-            of each shift the two intervals' combined (the squares of their arms add); the error is shared out among the five, and
-            the largest `low` and `high` are taken, so that the interval holds whichever is the largest. The range is taken as the
-            unit, not as an estimate. No form of the distribution is assumed; from about a hundred rows a side the arms are finite.
+    low, high  of each quantile an interval between two order statistics, as certain as the binomial law of the rows below it
+            says; of each shift the two intervals' combined (the squares of their arms add); the error is shared out among the
+            five, and the largest `low` and `high` are taken, so that the interval holds whichever is the largest. The range is
+            taken as the unit, not as an estimate. No form of the distribution is assumed; under about 150 rows a side the outer
+            quantiles have no bounds, and `high` is infinite.
 
     Sources: David and Nagaraja, "Order statistics", 2003, section 7.1; Zou and Donner, "Construction of confidence limits about
     effect measures", 2008.
@@ -68,8 +69,8 @@ def measure(reference: Sequence[Array], current: Sequence[Array], confidence: fl
 
 def _ranks(side: Sequence[Array]) -> Array:
     """[d, 5]: which row each quantile is, the first being 1."""
-    rows = np.array([len(column) for column in side], float)[:, None]
-    return np.ceil(np.round(rows * LEVELS, 9))
+    rows: Array = np.array([len(column) for column in side], float)[:, None]
+    return np.ceil(np.round(rows * LEVELS, 9))  # type: ignore[no-any-return]
 
 
 def _around(side: Sequence[Array], z: float) -> tuple[Array, Array]:
@@ -80,7 +81,7 @@ def _around(side: Sequence[Array], z: float) -> tuple[Array, Array]:
 
 
 def _order_statistics(side: Sequence[Array], ranks: Array) -> Array:
-    """[d, 5] float64 in host memory: of each column its values of those ranks; infinite beyond its ends, NaN if it has no rows."""
+    """[d, 5] float64 in host memory: each column's values of those ranks; infinite beyond its ends, NaN if it has no rows."""
     found = np.empty((len(side), len(LEVELS)))
     for column, own, values in zip(side, ranks, found, strict=True):
         if len(column) == 0:
@@ -107,4 +108,4 @@ def _in_ranges(shift: Array, before: Array) -> Array:
 
 def _where(side: Sequence[Array], values: Array) -> Array:
     """The values where the columns are."""
-    return namespace(side[0]).asarray(values) if side else values  # type: ignore[no-any-return]
+    return namespace(side[0]).asarray(values) if side else values

@@ -46,9 +46,9 @@ def measure(gaps: SortedGaps, deviation: Array, confidence: float = 0.95) -> Mea
     effect  the distance in the reference's deviations. Where nothing has changed it is not 0 but about the margin below.
     low, high  by the delta method, from the variance of the Kantorovich potentials; the deviation is taken as the unit, not as an
             estimate. Noise alone makes the distance larger, by at most sqrt(2/pi) times the integrated standard error of F - G,
-            which it is where nothing has changed: `low` is lower by as much, so that it is 0 then. Trustworthy from about a hundred
-            rows a side, where the values have a variance; infinite or heavy-tailed values make it wide. All of [0, inf] where a
-            side has one row, or the distance is infinite.
+            which it is where nothing has changed: `low` is lower by as much, so that it is 0 then. Trustworthy from about a
+            hundred rows a side, where the values have a variance; heavy tails make it wide. All of [0, inf] where a side has one
+            row, or the distance is infinite.
 
     Sources: del Barrio, Gine and Matran, "Central limit theorems for the Wasserstein distance between the empirical and the true
     distributions", 1999; Sommerfeld and Munk, "Inference for empirical Wasserstein distances on finite spaces", 2018.

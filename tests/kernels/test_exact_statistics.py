@@ -186,8 +186,7 @@ def population(mean: float, deviation: float) -> dict[str, float]:
     }
 
 
-# Of 300 intervals of 95%, 91% to 99% hold the effect in all but one of a thousand runs; those that are conservative by construction
-# may always.
+# Of 300 intervals of 95%, 91% to 99% hold the effect in all but a few of a thousand runs; the conservative ones may always.
 @pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (0.2, 1.0), (0.5, 1.0), (0.0, 1.5), (4.0, 1.0)])
 def test_intervals_hold_the_populations_effect_as_often_as_they_say(mean: float, deviation: float) -> None:
     gaps, truth = simulated(normal(300), normal(300, mean, deviation)), population(mean, deviation)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,15 @@ from reference_profile import assert_same, reference_profile
 import kernels
 from kernels import gpu
 from kernels.arrays import host
+from kernels.statistics import (
+    anderson_darling,
+    cramer_von_mises,
+    energy,
+    kolmogorov_smirnov,
+    kuiper,
+    mann_whitney,
+    quantile_shift,
+)
 from kernels.statistics.chi_squared import chi_squared
 from kernels.statistics.cohens_d import cohens_d
 from kernels.statistics.psi import psi
@@ -119,6 +129,23 @@ def test_categories_and_exact_distances_on_the_card_are_the_hosts(cupy: Any) -> 
     host, card = kernels.sort_columns(x), kernels.sort_columns(cupy.asarray(x))
     np.testing.assert_array_equal(card[1].get(), host[1])
     np.testing.assert_allclose(kernels.ks_wasserstein(*card), kernels.ks_wasserstein(*host), rtol=1e-12)
+
+
+def test_the_sorted_pass_on_the_card_is_the_hosts_to_rounding_and_itself_to_the_bit(cupy: Any) -> None:
+    rng = np.random.default_rng(0)
+    host = [np.sort(rng.standard_normal((3, rows)).astype(np.float32)) for rows in (300_000, 200_000)]
+    host[0][1], host[1][1] = host[0][1].round(1), host[1][1].round(1)
+    card = [[cupy.asarray(column) for column in side] for side in host]
+    found, again = kernels.sorted_gaps(*card), kernels.sorted_gaps(*card)
+    expected = kernels.sorted_gaps(*host)
+    for field in fields(kernels.SortedGaps):
+        ours, theirs = getattr(found, field.name), getattr(expected, field.name)
+        np.testing.assert_allclose(ours.get(), theirs, rtol=1e-9, atol=1e-12, err_msg=field.name)
+        assert ours.get().tobytes() == getattr(again, field.name).get().tobytes()
+    for statistic in (kolmogorov_smirnov, kuiper, cramer_von_mises, anderson_darling, energy, mann_whitney):
+        np.testing.assert_allclose(statistic.measure(found).effect.get(), statistic.measure(expected).effect, rtol=1e-9)
+    shifts = quantile_shift.measure(*card), quantile_shift.measure(*host)
+    np.testing.assert_array_equal(shifts[0].high.get(), shifts[1].high)
 
 
 def test_arrays_in_two_places_are_refused(cupy: Any) -> None:
