@@ -110,7 +110,7 @@ inline Order grid_order;
 #ifdef CUDA_CPU_RACES
 // So many threads at a time are watched as strangers to each other; those of the blocks that follow come after all of them.
 // ThreadSanitizer could tell 8,128 apart, but takes 0.4 ms to get to know one.
-constexpr size_t WATCHED = 2048;
+constexpr size_t WATCHED = 1024;
 inline std::vector<void*> watched_fibers;
 inline size_t watched = 0;
 #endif

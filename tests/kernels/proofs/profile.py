@@ -88,7 +88,7 @@ PROOF = Proof(
         "offset of 10 trillion in float64": profiled(drawn(2500, 5, 31, "float64", offset=1e13)),
         "the largest floats": profiled((np.array([[3.4e38], [-3.4e38], [1e-45]], np.float32), np.zeros((1, 31), np.float32))),
     },
-    raced=(SMALL, "no rows", MERGED),
+    raced=(SMALL, MERGED),
     bugs=(
         Bug(
             Kind.MISSING_BARRIER,
