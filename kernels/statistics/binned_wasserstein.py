@@ -12,9 +12,9 @@ from kernels.statistics.wasserstein import normalised
 def binned_wasserstein(reference: ColumnCounts, current: ColumnCounts, edges: Array) -> Array:
     """The area between the distribution functions, straight from edge to edge: [d], in the column's unit; `edges` [d, E].
 
-    They end at the outermost finite value of either side. What moves within a bin is not seen, so
-    bins of equal width say more here than those of equal weight, whose outer ones are wide. NaN where a side has no values. Unlike
-    the exact distance it merges, and needs neither a sort nor a sample.
+    They end at the outermost finite value of either side. What moves within a bin is not seen, so bins of equal width say more
+    here than those of equal weight, whose outer ones are wide. NaN where a side has no values. Unlike the exact distance it
+    merges, and needs neither a sort nor a sample.
 
     >>> import numpy as np
     >>> from kernels import profile
