@@ -275,7 +275,7 @@ def claims(compared: Sequence[Compared], wide: dict[str, Taken], rows: int, colu
     nanoseconds, exact = (wide[call].cpu_seconds / elements * 1e9 for call in ("pass", "exact"))
     suite, (number, seconds, most) = wide["suite"], SUITE
     judged = [c for c in compared if c.comparison.target is not None]
-    missed = [f"{c.comparison.peer} {c.comparison.theirs}" for c in judged if c.ratio < (c.comparison.target or 0)]
+    missed = [f"{c.comparison.peer} {c.comparison.theirs} {c.ratio:.1f}×" for c in judged if c.ratio < (c.comparison.target or 0)]
     checked = [c.agreement for c in compared if c.agreement is not None and c.agreement.tolerance is not None]
     apart = [c for c in checked if not c.holds]
     at = f"on {rows:,} × {columns:,}"

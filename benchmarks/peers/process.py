@@ -42,7 +42,7 @@ class Peer:
     def __init__(self, name: str, folder: Path, columns: int, device: str = "cpu") -> None:
         self.name, self.columns = name, columns
         python = Path(sys.executable) if name == "ours" else environment(name)
-        command = [python, "-W", "ignore", "-m", f"benchmarks.peers.{name}", folder, str(columns), device]
+        command = [str(python), "-W", "ignore", "-m", f"benchmarks.peers.{name}", str(folder), str(columns), device]
         kept = {key: value for key, value in os.environ.items() if key not in LEFT_OUT}
         self.log = folder / f"{name}.log"
         with self.log.open("w") as log:
