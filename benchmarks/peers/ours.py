@@ -9,58 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import kernels
 from benchmarks.peers.answering import Call, answer
+from kernels import suite as every
 from kernels.arrays import Array, namespace
 from kernels.statistics import (
     anderson_darling,
-    chi_squared,
-    classifier_two_sample,
-    cohens_d,
-    correlation_change,
     cramer_von_mises,
-    cramers_v,
     energy,
-    g_test,
     hellinger,
     jensen_shannon,
     kl,
-    kolmogorov_smirnov,
-    kuiper,
-    linear_time_mmd,
-    mahalanobis,
     mann_whitney,
-    missing_rate,
-    mmd,
-    out_of_range,
-    pca_reconstruction,
     psi,
-    quantile_shift,
-    sliced_wasserstein,
-    total_variation,
-    variance_ratio,
-    wasserstein,
     welch_t,
 )
+from kernels.statistics.binned_ks import binned_ks
+from kernels.statistics.binned_wasserstein import binned_wasserstein
 
 EDGES = 31  # as engine.profile has them
 BINS = 10_000  # of equal width, as nannyml has them: distances from so many are about as good as its estimates
-
-OVER_COUNTS = (psi, jensen_shannon, kl, hellinger, total_variation, chi_squared, g_test, cramers_v)
-OVER_MOMENTS = (welch_t, variance_ratio, missing_rate)
-OVER_GAPS = (kolmogorov_smirnov, kuiper, cramer_von_mises, anderson_darling, energy, mann_whitney)
-OVER_ROWS = (
-    mmd,
-    linear_time_mmd,
-    sliced_wasserstein,
-    mahalanobis,
-    pca_reconstruction,
-    classifier_two_sample,
-    correlation_change,
-)
 
 
 @dataclass(frozen=True)
@@ -125,21 +95,13 @@ def exact(gaps: kernels.SortedGaps) -> dict[str, Array]:
 
 
 def suite(kept: Kept, current: Array) -> dict[str, Array]:
-    """Every statistic of numbers, with the p-value, effect and interval that it has; what comes back are the values."""
-    after = kernels.profile(current, kept.edges)
-    found = {_name(module): module.measure(kept.counts.counts, after.counts).value for module in OVER_COUNTS}
-    found |= {_name(module): module.measure(kept.counts, after).value for module in OVER_MOMENTS}
-    found["cohens_d"] = cohens_d.cohens_d(kept.counts, after)
-    ordered = kernels.sort_columns(current)
-    gaps = kernels.sorted_gaps(kept.ordered, ordered)
-    found |= {_name(module): module.measure(gaps).value for module in OVER_GAPS}
-    distance = wasserstein.measure(gaps, namespace(current).sqrt(kept.counts.variance))
-    found |= {"wasserstein": distance.value, "normalised wasserstein": distance.effect}
-    found["quantile_shift"] = quantile_shift.measure(kept.ordered, ordered).value
-    beyond = outside(kept.counts, ordered)
-    found["out_of_range"] = out_of_range.measure(beyond, gaps.current_rows, gaps.reference_rows).value
-    del ordered
-    return found | {_name(module): module.measure(kept.rows, current).value for module in OVER_ROWS}
+    """Every statistic of numbers and of whole rows, with the p-value, effect and interval that it has; their values come back."""
+    before = every.Numbers(kept.counts, kept.edges, kept.counts.counts, kept.counts.missing, kept.ordered)
+    ordered, after = kernels.sort_columns(current), kernels.profile(current, kept.edges)
+    now = every.Numbers(after, kept.edges, after.counts, outside(kept.counts, ordered), ordered)
+    found = every.numbers(before, now)
+    del ordered, now
+    return {name: measured.value for name, measured in (found | every.tables(kept.rows, current)).items()}
 
 
 def outside(before: kernels.ColumnCounts, ordered: Sequence[Array]) -> Array:
@@ -149,10 +111,6 @@ def outside(before: kernels.ColumnCounts, ordered: Sequence[Array]) -> Array:
     return xp.stack(  # type: ignore[no-any-return]
         [xp.searchsorted(c, low, "left") + len(c) - xp.searchsorted(c, high, "right") for low, high, c in ends]
     )
-
-
-def _name(module: ModuleType) -> str:
-    return module.__name__.rpartition(".")[2]
 
 
 def quantile_edges(ordered: Sequence[Array], number: int) -> Array:
@@ -169,22 +127,8 @@ def equal_edges(ordered: Sequence[Array], bins: int) -> Array:
 
 
 def areas(before: kernels.ColumnCounts, after: kernels.ColumnCounts, edges: Array) -> dict[str, Array]:
-    """Kolmogorov-Smirnov and Wasserstein-1 from counts over the same edges: estimates, as everybody's from bins.
-
-    The widest gap between the distribution functions at an edge, and the area between them when they are straight from edge to
-    edge and end at the outermost value of either side.
-    """
-    xp = namespace(edges)
-    gap = xp.zeros((len(edges), edges.shape[1] + 2))
-    for sign, side in ((1, before), (-1, after)):
-        gap[:, 1:-1] += sign * xp.cumsum(side.counts, axis=1)[:, :-1] / side.counts.sum(axis=1, keepdims=True)
-    ends = xp.minimum(before.minimum, after.minimum)[:, None], xp.maximum(before.maximum, after.maximum)[:, None]
-    widths = xp.diff(xp.concatenate([ends[0], edges.astype(float), ends[1]], axis=1), axis=1).clip(0)
-    left, right = gap[:, :-1], gap[:, 1:]
-    apart, total = left * right < 0, xp.abs(left) + xp.abs(right)
-    # Where the functions cross between two edges, two triangles; else a trapezium.
-    heights = xp.where(apart, (left**2 + right**2) / xp.where(total > 0, total, 1), total) / 2
-    return {"kolmogorov_smirnov": xp.abs(gap).max(axis=1), "wasserstein": (heights * widths).sum(axis=1)}
+    """Kolmogorov-Smirnov and Wasserstein-1 from counts over the same edges: estimates, as everybody's from bins."""
+    return {"kolmogorov_smirnov": binned_ks(before, after), "wasserstein": binned_wasserstein(before, after, edges)}
 
 
 if __name__ == "__main__":
