@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from kernels.arrays import Array, host
 from kernels.column_counts import ColumnCounts
 from kernels.measured import Measured
-from kernels.statistics import two_proportions
-from kernels.statistics.placement import beside
-
-
-def infinite_rate(reference: ColumnCounts, current: ColumnCounts) -> Array:
-    """The current's share of infinite values less the reference's: [d], from -1 to 1; NaN where a side has no rows.
-
-    >>> import numpy as np
-    >>> from kernels import profile
-    >>> edges, infinity = np.zeros((1, 1)), np.inf
-    >>> infinite_rate(profile(np.array([[1.0], [3.0]]), edges), profile(np.array([[infinity], [4.0]]), edges)).tolist()
-    [0.5]
-    """
-    rows = [side.rows if side.rows else np.nan for side in (reference, current)]
-    return current.infinite / rows[1] - reference.infinite / rows[0]
+from kernels.statistics.missing_rate import of_shares
 
 
 def measure(reference: ColumnCounts, current: ColumnCounts, confidence: float = 0.95) -> Measured:
-    """The difference, its chance, and its interval; the effect is the difference itself, in shares of the rows.
-
-    The p-value is `two_proportions`': exact where infinite values, or finite ones, are few. The interval is Newcombe's, from
-    the two Wilson intervals, and right where nothing is infinite too.
+    """The difference of the shares of -inf and +inf among the rows, its chance, and its interval; as of `missing_rate`.
 
     >>> import numpy as np
     >>> from kernels import profile
@@ -39,9 +19,4 @@ def measure(reference: ColumnCounts, current: ColumnCounts, confidence: float = 
     >>> [float(x[0].round(4)) for x in (found.value, found.p_value, found.low, found.high)]
     [0.015, 0.0091, 0.0044, 0.0432]
     """
-    a, b = (host(side.infinite) for side in (reference, current))
-    n, m = (np.full(a.shape, side.rows) for side in (reference, current))
-    value = infinite_rate(reference, current)
-    p_value = two_proportions.p_value(a, n, b, m)
-    low, high = two_proportions.newcombe(a, n, b, m, confidence)
-    return Measured(*beside(reference.infinite, value, p_value, value, low, high))
+    return of_shares(reference.infinite, reference.rows, current.infinite, current.rows, confidence)

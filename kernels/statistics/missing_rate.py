@@ -39,9 +39,14 @@ def measure(reference: ColumnCounts, current: ColumnCounts, confidence: float = 
     >>> [float(x[0].round(4)) for x in (found.value, found.p_value, found.low, found.high)]
     [0.015, 0.0091, 0.0044, 0.0432]
     """
-    a, b = (host(side.missing) for side in (reference, current))
-    n, m = (np.full(a.shape, side.rows) for side in (reference, current))
-    value = missing_rate(reference, current)
+    return of_shares(reference.missing, reference.rows, current.missing, current.rows, confidence)
+
+
+def of_shares(before: Array, rows_before: int, after: Array, rows_after: int, confidence: float) -> Measured:
+    """The same of any [d] counts among the rows of either side."""
+    a, b = host(before), host(after)
+    n, m = np.full(a.shape, rows_before), np.full(b.shape, rows_after)
+    value = b / (rows_after or np.nan) - a / (rows_before or np.nan)
     p_value = two_proportions.p_value(a, n, b, m)
     low, high = two_proportions.newcombe(a, n, b, m, confidence)
-    return Measured(*beside(reference.missing, value, p_value, value, low, high))
+    return Measured(*beside(before, value, p_value, value, low, high))
