@@ -12,7 +12,7 @@ run: setup          ## a year of flights, week by week, with a live Triton
 
 test: setup         ## lint, types, layers, then every test
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 setup: .venv/.ready .triton/.ready
 

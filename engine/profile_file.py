@@ -46,7 +46,7 @@ def write(profile: Profile, path: Path) -> None:
         rows = {value: part.rows for value, part in profile.segments.items()}
         about["segments"] = {"column": by.column, "most": by.most, "values": by.values, "rows": rows}
     table = pa.Table.from_pylist([row for part in parts for row in part], SCHEMA.with_metadata({KEY: json.dumps(about)}))
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{path.name}")
     with part.open("wb") as file:
         options = pa.ipc.IpcWriteOptions(compression="zstd")
         with pa.ipc.new_file(file, table.schema, options=options) as writer:

@@ -94,8 +94,7 @@ def drift(
     \b
     Examples:
       warmstart drift week-2 stream=demand
-      warmstart drift week-2 stream=demand --json
-      warmstart drift --reference data/demand/week-1.parquet --current data/demand/week-2.parquet
+      warmstart drift --reference data/demand/week-1.parquet --current data/demand/week-2.parquet --json
       warmstart drift --reference data/demand/week-1.parquet --current data/demand/week-2.parquet --html drift.html
     """
     if (reference is None) != (current is None):

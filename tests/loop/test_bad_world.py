@@ -23,7 +23,7 @@ from toy import ROWS, STREAM, Toy, rows
 
 import serving.endpoint
 import serving.server
-from engine import app, jobs
+from engine import app, jobs, verbs
 from engine.data import table
 from engine.jobs import JobLost
 from engine.loop import Interrupted, Loop
@@ -107,7 +107,7 @@ def a_folder(path: Path) -> None:
     path.mkdir()
 
 
-@pytest.mark.parametrize("step", ["validate", "drift"])
+@pytest.mark.parametrize("step", ["validate", "predict"])
 @pytest.mark.parametrize(("change", "why"), [(gone, "it is gone"), (a_folder, "it cannot be read (Is a directory)")])
 def test_a_window_that_is_lost_while_it_is_carried_is_quarantined(
     at_work: tuple[Toy, Loop], step: str, change: Callable[[Path], None], why: str
@@ -140,7 +140,7 @@ def test_other_bytes_under_a_windows_name_are_a_window_of_their_own(at_work: tup
     toy, engine = at_work
     day = next(DAYS)
     toy.land(f"day-{day}", rows(day))
-    with at_step(engine, "drift", lambda: toy.land(f"day-{day}", rows(day + 1000))):
+    with at_step(engine, "predict", lambda: toy.land(f"day-{day}", rows(day + 1000))):
         closing = one(engine)
     assert closing.outcome == "quarantined"
     assert closing.reason.startswith("other bytes are there now than those that landed: deliver it again")
@@ -273,7 +273,7 @@ def dead(toy: Toy) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("step", ["drift", "predict", "close"])
+@pytest.mark.parametrize("step", ["validate", "predict", "close"])
 def test_a_server_that_is_killed_is_started_again_and_the_window_ends(at_work: tuple[Toy, Loop], step: str) -> None:
     toy, engine = at_work
     day = next(DAYS)
@@ -304,7 +304,7 @@ def test_other_programs_on_the_ports_of_a_killed_server_are_left_alone(
             for port in (grpc, http):
                 there.enter_context(other(port=port))
 
-        with at_step(engine, "drift", taken), outages(engine) as said:
+        with at_step(engine, "predict", taken), outages(engine) as said:
             assert one(engine).outcome == "kept"
     assert len(said) == 1
     now = toy.server()
@@ -353,7 +353,7 @@ def test_an_address_where_something_else_answers_is_named(
         with pytest.raises(Unreachable) as error:
             toy("update", *EXTERNAL, f"serving.addresses=[127.0.0.1:{port}]")
         assert str(error.value).startswith(message.format(f"127.0.0.1:{port}"))
-        assert app._known(error.value) == app.OUTAGE
+        assert app._known(error.value) == verbs.OUTAGE
     with toy.engine() as engine:
         assert (one(engine).outcome, toy.answer().version) == ("kept", 1)
 
@@ -385,7 +385,7 @@ def test_an_mlflow_that_is_away_or_is_something_else_interrupts_and_loses_nothin
             one(engine)
         assert len(said) == 1
     assert str(error.value).startswith(f"window day-2 is left unfinished, nothing is lost: {message}")
-    assert app._known(error.value) == app.OUTAGE
+    assert app._known(error.value) == verbs.OUTAGE
     with toy.engine() as engine:
         assert (one(engine).outcome, toy.answer().version) == ("kept", 1)
 

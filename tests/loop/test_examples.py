@@ -21,7 +21,7 @@ import polars as pl
 import pytest
 from toy import rows
 
-from engine import app
+from engine import app, verbs
 
 ROOT = Path(__file__).parents[2]
 STOPPED = 130
@@ -71,7 +71,7 @@ class Project:
     def wait(self) -> None:
         """Let a version wait for a person."""
         self("resume", "stream=demand")
-        assert self.update("trigger=always", "gate.margin=-100", "stream.require_approval=true") == app.ATTENTION
+        assert self.update("trigger=always", "gate.margin=-100", "stream.require_approval=true") == verbs.ATTENTION
 
     def newest_live(self) -> None:
         self("resume", "stream=demand")

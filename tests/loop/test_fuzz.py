@@ -9,7 +9,7 @@ import damage
 import pytest
 from toy import SCHEMA, STREAM, Toy, rows
 
-from engine import app, evaluate
+from engine import app, evaluate, verbs
 from engine.data import table
 from engine.nouns import Outcome
 
@@ -69,7 +69,7 @@ def test_damaged_yaml_ends_in_a_sentence(toy: Toy, capsys: pytest.CaptureFixture
         toy.land(f"day-{next(days)}", rows(seed)) if number % 10 == 0 else None
         found: Exception | None = None
         try:
-            worked += toy("update") in (app.OK, app.ATTENTION)
+            worked += toy("update") in (verbs.OK, verbs.ATTENTION)
         except Exception as error:
             found = error
         if found is not None:
@@ -79,7 +79,7 @@ def test_damaged_yaml_ends_in_a_sentence(toy: Toy, capsys: pytest.CaptureFixture
     assert worked + told == FILES
     path.write_text(STREAM)
     toy.land("day-9000", rows(9000))
-    assert toy("update") == app.OK
+    assert toy("update") == verbs.OK
     assert toy.outcomes()[-1][0] == "day-9000"
     with capsys.disabled():
         print(f"\n{FILES} damaged YAML files: {worked} worked, {told} said what is wrong")

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from postgres import Cluster
 from toy import Toy, rows
 
-from engine import app
+from engine import app, verbs
 from engine.ledger import FencedOut, Ledger, LedgerUnreachable
 from engine.locks import Busy, Locks
 from engine.nouns import Window
@@ -58,7 +58,7 @@ def test_a_first_champion_a_promotion_and_a_rollback(empty: Toy, far: Ledger, mo
         assert empty.answer().version == 2
         with pytest.raises(Busy, match="stream 'toy' is held by `warmstart update`, process ") as busy:
             empty("run", "platform=postgres")
-        assert app._known(busy.value) == app.BUSY
+        assert app._known(busy.value) == verbs.BUSY
         assert empty("rollback", "platform=postgres") == 0
         assert empty.answer().version == 1
     outcomes = [(c.window.id, c.outcome, c.version) for c in far.cycles("toy")]
@@ -81,7 +81,7 @@ def test_a_holder_that_lost_its_session_is_fenced_out_once_another_took_over(two
         with Locks(theirs, tmp_path).cycle("toy", "update"), pytest.raises(FencedOut) as fenced:
             mine.record(cycle, "drift", 1, 0.0)
     assert theirs.step(cycle.id, "drift") is None
-    assert app._known(fenced.value) == app.BUSY
+    assert app._known(fenced.value) == verbs.BUSY
 
 
 def test_the_lock_of_a_machine_that_died_is_free_at_once(two: tuple[Ledger, Ledger], tmp_path: Path):
@@ -114,4 +114,4 @@ def test_a_database_that_is_away_is_an_outage_not_a_bug(empty: Toy, monkeypatch:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+psycopg://nobody@127.0.0.1:9/nothing")
     with pytest.raises(LedgerUnreachable, match="the ledger's database does not answer: connection failed: ") as away:
         empty("update", "platform=postgres")
-    assert app._known(away.value) == app.OUTAGE
+    assert app._known(away.value) == verbs.OUTAGE
