@@ -302,6 +302,7 @@ def test_other_programs_on_the_ports_of_a_killed_server_are_left_alone(
         def taken() -> None:
             serving.server._kill(server.id)  # with its stubs, which inherit its ports
             for port in (grpc, http):
+                impostors.until_free(port)
                 there.enter_context(other(port=port))
 
         with at_step(engine, "predict", taken), outages(engine) as said:

@@ -82,8 +82,8 @@ PROOF = Proof(
         Bug(
             Kind.MISSING_BARRIER,
             "before the next columns overwrite the last",
-            "__syncthreads();\n            for (int i = thread; i < TILE * DEPTH",
-            "for (int i = thread; i < TILE * DEPTH",
+            "__syncthreads();                             // what is written next, here and below, has been read\n",
+            "\n",
             SMALL,
             Mode.RACES,
             RACE,
@@ -100,8 +100,8 @@ PROOF = Proof(
         Bug(
             Kind.MISSING_BARRIER,
             "before the weights are read",
-            ": 0.0f;\n            }\n            __syncthreads();\n            for (int column = 0; column < TILE",
-            ": 0.0f;\n            }\n            for (int column = 0; column < TILE",
+            "__syncthreads();                             // and s_k is whole\n",
+            "\n",
             SMALL,
             Mode.CHECK,
             WRONG,
