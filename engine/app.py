@@ -60,6 +60,9 @@ def main() -> None:
         # All is let go of. A second Ctrl-C would only make the interpreter's own end look like an accident.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
             signal.signal(number, signal.SIG_IGN)
+        # CPython remembers a KeyboardInterrupt that left a text that was executed (some modules make classes so), though it was
+        # handled, and kills itself by SIGINT in the end. Executing a text forgets it.
+        exec("")
 
 
 def _again(unraisable: Any) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from typing import Any
 
 import numpy as np
@@ -28,12 +29,14 @@ cases = pytest.mark.parametrize(
     ("proof", "case"),
     [pytest.param(proof, case, id=f"{proof.file}: {case}") for proof in PROOFS.values() for case in proof.cases],
 )
+# Each is a compilation of its own: every third one here, all of them in CI and in `python -m benchmarks.kernel_gate`.
+STEP = 1 if os.environ.get("WARMSTART_PLANTED_BUGS") == "all" else 3
 bugs = pytest.mark.parametrize(
     ("proof", "number"),
     [
         pytest.param(proof, number, id=f"{proof.file}: {bug.kind.value}, {bug.what}")
         for proof in PROOFS.values()
-        for number, bug in enumerate(proof.bugs)
+        for number, bug in list(enumerate(proof.bugs))[::STEP]
     ],
 )
 

@@ -100,6 +100,26 @@ def test_after_all_that_the_next_start_finishes_everything_once(project: Toy, ru
     assert project.aliases()["champion"] == len(windows)
 
 
+INTERRUPTED = """
+import sys
+from engine import app
+def verb():
+    try:
+        exec("raise KeyboardInterrupt")
+    except KeyboardInterrupt:
+        sys.exit(130)
+app._verb = verb
+app.main()
+"""
+
+
+def test_an_interrupt_in_a_text_that_is_executed_does_not_change_how_the_command_ends(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(INTERRUPTED)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run([sys.executable, "-m", "program"], cwd=tmp_path, env=environment, check=False)
+    assert ended.returncode == 130
+
+
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
     ends = os.pipe()
