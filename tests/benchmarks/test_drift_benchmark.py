@@ -25,9 +25,11 @@ def test_a_quick_run_of_ours_alone_measures_its_passes_and_counts_its_statistics
     assert [(one["rows"], one["columns"], one["call"]) for one in found["ours"]] == [
         (100, 10, "pass"),
         (100, 10, "sort"),
+        (100, 10, "ks and w1"),
         (100, 10, "exact"),
         (1000, 10, "pass"),
         (1000, 10, "sort"),
+        (1000, 10, "ks and w1"),
         (1000, 10, "exact"),
         (1000, 10, "suite"),
     ]
