@@ -10,9 +10,9 @@ GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/nul
 run: setup          ## a year of flights, week by week, with a live Triton
 	$(BIN)/python -m benchmarks.year
 
-test: setup         ## lint, types, layers, then every test
+test: setup         ## lint, types, layers, then every test but two that take minutes (`pytest -m long`, in CI)
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m 'not long'
 
 setup: .venv/.ready .triton/.ready
 

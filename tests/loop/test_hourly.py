@@ -12,7 +12,7 @@ from engine.ledger import Ledger
 SMALL = ["releases=2", "checkpoints=3", "jobs=2", "answers=20", "quarantined=2", "steps=30"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_many_windows_stay_small_and_quick(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hourly, "SEASONS", 2)

@@ -124,7 +124,7 @@ def command(*words: str) -> int:
     return 0
 
 
-@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long if name == "arrivals" else ()) for name in STREAMS])
 def test_a_folder_of_parquet_files_is_served_without_code(name: str, project: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     read, target, task = STREAMS[name]
     frame = read()
