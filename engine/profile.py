@@ -348,7 +348,7 @@ def _edges(sample: F64, low: float, high: float, narrow: bool) -> F64:
         return np.zeros(QUANTILES + 2)
     shares = np.linspace(0, 1, QUANTILES + 2)[1:-1]
     sample = sample if sample.size else np.array([low, high])  # not one of the few values was drawn
-    scale = 1.0 if sample[-1] - sample[0] < np.inf else 0.25  # a range that no float holds
+    scale = 1.0 if sample[-1] / 4 - sample[0] / 4 < np.finfo(np.float64).max / 4 else 0.25  # a range that no float holds
     quantiles = np.clip(np.quantile(sample * scale, shares) / scale, low, high)
     if narrow:
         rounded = quantiles.astype(np.float32)

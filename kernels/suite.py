@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 import kernels
 from kernels.arrays import Array
 from kernels.column_counts import ColumnCounts
@@ -152,9 +154,13 @@ TABLES: Mapping[str, Callable[..., Measured]] = {
 def numbers(
     before: Numbers, after: Numbers, names: Collection[str] = tuple(NUMBERS), confidence: float = 0.95
 ) -> dict[str, Measured]:
-    """The statistics of these `names`, of all columns at once. `before` is the reference."""
+    """The statistics of these `names`, of all columns at once. `before` is the reference.
+
+    Of values so large that their squares or distances leave float64 what is made of these is infinite or NaN, without a warning.
+    """
     pair = Pair(before, after, confidence)
-    return {name: statistic(pair) for name, statistic in NUMBERS.items() if name in names}
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return {name: statistic(pair) for name, statistic in NUMBERS.items() if name in names}
 
 
 def categories(

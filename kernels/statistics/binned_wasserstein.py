@@ -42,9 +42,12 @@ def measure(reference: ColumnCounts, current: ColumnCounts, edges: Array, confid
     from scipy.special import ndtri
 
     xp = namespace(reference.counts)
+    deviation = xp.sqrt(reference.variance)
+    # In deviations, whose squares are far from the ends of float64 whatever the data's unit.
+    unit = xp.where(deviation > 0, deviation, 1.0)
     gap, widths = _steps(reference, current, edges)
     value = _area(gap, widths)
-    slope = xp.sign(gap[:, :-1] + gap[:, 1:]) * widths
+    slope = xp.sign(gap[:, :-1] + gap[:, 1:]) * (widths / unit[:, None])
     potential = xp.cumsum(slope, axis=1) - slope / 2
     variance = xp.zeros(len(value))
     for side in (reference, current):
@@ -53,8 +56,8 @@ def measure(reference: ColumnCounts, current: ColumnCounts, edges: Array, confid
         mean = (share * potential).sum(axis=1, keepdims=True)
         variance += (share * (potential - mean) ** 2).sum(axis=1) / seen[:, 0]
     margin = float(ndtri((1 + confidence) / 2)) * xp.sqrt(variance)
-    deviation = xp.sqrt(reference.variance)
-    sizes = (normalised(each, deviation) for each in (value, xp.maximum(value - margin, 0.0), value + margin))
+    apart, constant = value / unit, xp.where(deviation == 0, 0.0, 1.0)
+    sizes = (normalised(each, constant) for each in (apart, xp.maximum(apart - margin, 0.0), apart + margin))
     return Measured(value, None, *sizes)
 
 

@@ -67,11 +67,11 @@ def measure(reference: ColumnCounts, current: ColumnCounts, confidence: float = 
     unbiased = poch((pooled - 1) / 2, 0.5) / np.sqrt(pooled / 2)
     effect = np.where((n > 1) & (m > 1), host(cohens_d(reference, current)) * unbiased, np.nan)
     variance = (host(reference.m2) + host(current.m2)) / pooled
-    of_variance = sum(2 * (v * rows) ** 2 * (rows - 1) for v, rows in zip(variances, (n, m), strict=True)) / pooled**2
     scale = np.where(variance > 0, variance, 1.0)
+    of_variance = sum(2 * (v * rows / scale) ** 2 * (rows - 1) for v, rows in zip(variances, (n, m), strict=True)) / pooled**2
     # Constants have no spread, and an infinite effect has no width.
-    squared = np.where(np.isfinite(effect), effect, 0.0) ** 2
-    half = float(ndtri((1 + confidence) / 2)) * np.sqrt(total / scale + squared / 4 * of_variance / scale**2)
+    finite = np.where(np.isfinite(effect), effect, 0.0)
+    half = float(ndtri((1 + confidence) / 2)) * np.hypot(np.sqrt(total / scale), finite / 2 * np.sqrt(of_variance))
     return Measured(*beside(reference.mean, t, p_value, effect, effect - half, effect + half))
 
 
