@@ -15,11 +15,10 @@ from engine.places import Landed
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A window, what landed when it was read, and where it belongs among the others (`engine.windows.natural_order`)."""
+    """A window, and what landed when it was read."""
 
     landed: Landed
     window: Window
-    order: tuple[list[Any], str]
 
 
 class Memory:

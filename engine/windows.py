@@ -79,24 +79,26 @@ class ParquetFolder:
         if self._memory:
             self._memory.load(stream, time_column)
         there: set[str] = set()
-        unread: list[tuple[tuple[Any, str], Landed]] = []
+        unread: list[Landed] = []
         for landed in self._landed():
             known = self._known.get(landed.path)
             if known and known.landed == landed:
                 there.add(landed.path)
             else:
-                unread.append((natural_order(PurePath(landed.path)), landed))
+                unread.append(landed)
         if len(there) < len(self._known):  # what is gone is forgotten, what changed is read again
             self._known = {path: known for path, known in self._known.items() if path in there}
         new = []
-        for order, landed in sorted(unread, key=lambda each: each[0]):  # the oldest is read, or fetched, first
+        for landed in sorted(unread, key=_place):  # the oldest is read, or fetched, first
             window = (self._memory.recall(landed) if self._memory else None) or self._window(landed, stream, time_column)
             if window:
-                new.append(Known(landed, window, order))
+                new.append(Known(landed, window))
+                self._watched.pop(landed, None)
+                self._unreadable.discard(landed)
         if new:  # little is, from one look to the next: of a year of files the others keep their places
             ordered = list(self._known.values())
             for known in new:
-                bisect.insort(ordered, known, key=lambda known: known.order)
+                bisect.insort(ordered, known, key=lambda known: _place(known.landed))
             self._known = {known.landed.path: known for known in ordered}
         if self._memory:
             self._memory.keep(self._known.values(), new)
@@ -121,14 +123,18 @@ class ParquetFolder:
         """What may be a window, in no order."""
         folders: dict[str, list[Entry]] = {}
         for entry in self.place.files():
-            folders.setdefault(entry.path.rpartition("/")[0], []).append(entry)
+            folder, _, name = entry.path.rpartition("/")
+            if folder:
+                folders.setdefault(folder, []).append(entry)
+            elif self._counts(name):
+                yield Landed(name, (entry,))
         for folder, entries in folders.items():
-            files = [e for e in entries if fnmatch.fnmatchcase(e.name, self.pattern) and not in_progress(e.name)]
-            if not folder:
-                yield from (Landed(entry.path, (entry,)) for entry in files)
-            elif files:
+            if files := [entry for entry in entries if self._counts(entry.name)]:
                 files.sort(key=lambda entry: natural_order(PurePath(entry.path)))
                 yield Landed(folder, tuple(files), partition=True, complete=any(entry.name == SUCCESS for entry in entries))
+
+    def _counts(self, name: str) -> bool:
+        return not in_progress(name) and fnmatch.fnmatchcase(name, self.pattern)
 
     def _window(self, landed: Landed, stream: str, time_column: str | None) -> Window | None:
         """The window, or None while it is not finished."""
@@ -172,6 +178,10 @@ def natural_order(path: PurePath) -> tuple[list[Any], str]:
     """
     text = str(path)
     return [(int(run), "") if run.isdigit() else (-1, run) for run in re.split(r"(\d+)", text)], text
+
+
+def _place(landed: Landed) -> tuple[list[Any], str]:
+    return natural_order(PurePath(landed.path))
 
 
 def digest_of(path: Path) -> str:
