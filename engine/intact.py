@@ -50,10 +50,10 @@ def _partition(pattern: Path) -> list[Path]:
 def _digest_of(path: Path) -> str:
     """SHA-256 of a file's bytes; remembered for as long as the file system says that it is the same, unchanged file."""
     stat = path.stat()
-    return _digest(path, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    return _digest(str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
-@functools.lru_cache(maxsize=4096)
-def _digest(path: Path, *same: int) -> str:
-    with path.open("rb") as file:
+@functools.lru_cache(maxsize=1024)
+def _digest(path: str, *same: int) -> str:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
