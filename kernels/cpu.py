@@ -1,5 +1,10 @@
 """The interface on the CPU: numba for the passes over data, NumPy for the rest.
 
+A pass over a table takes tiles of rows, a column of a tile at a time. Every loop over such a column but the rare ones is free of
+branches, so that it runs in vector lanes, and is one LLVM can see that in: counters are integers as wide as the values, which a
+comparison's lanes are subtracted from as they are, and least and greatest are found among integers, since those of floats must
+heed NaN. 1M x 100 float32 and 31 edges: 2.3 core-ns an element, of which 0.9 count edges and 0.9 wait for memory and transpose.
+
 Nothing is compiled at import; the machine code of a first call is cached on disk. The compiled functions release the
 interpreter's lock and plain threads run them: numba's own thread pools are neither safe to enter from two threads nor to fork.
 """
@@ -21,7 +26,8 @@ from kernels.column_counts import ColumnCounts
 CHUNK = (
     1 << 16
 )  # rows profiled by one thread at a time; fixed, so that the moments' last bits do not depend on the number of cores
-TILE = 512  # rows taken at a time: their cache lines survive until the next column wants them, and float32 counts them exactly
+TILE = 512  # rows taken at a time: their cache lines survive until the next columns want them; fixed for the same reason
+TOGETHER = 4  # columns copied at a time: a cache line is fetched a quarter as often, which counts most where columns are 2^k
 FEW_EDGES = 256  # up to here, comparing with every edge in vector lanes beats looking a value's bin up
 SMALL_SORT = 1 << 17  # values below which threads cost more than they save
 
@@ -39,40 +45,69 @@ def _compiled(fastmath: bool | set[str] = False) -> Callable[[Function], Functio
 _LANES_MAY_REORDER = {"reassoc", "nsz"}
 
 
-@_compiled(_LANES_MAY_REORDER)
-def _at_least(values: Array, a: Any, b: Any, c: Any, d: Any) -> tuple[Any, Any, Any, Any]:
-    """How many values are at or above each of four edges; counted in the values' own type, whose lanes are as wide as theirs."""
-    one, none = values.dtype.type(1), values.dtype.type(0)
-    na, nb, nc, nd = none, none, none, none
-    for i in range(values.size):
-        v = values[i]
-        na += one if v >= a else none
-        nb += one if v >= b else none
-        nc += one if v >= c else none
-        nd += one if v >= d else none
-    return na, nb, nc, nd
+@_compiled()
+def _transpose(rows: Array, columns: Array) -> None:
+    """Copy rows [n, TOGETHER or fewer] to the start of as many columns."""
+    n, d = rows.shape
+    if d == TOGETHER:
+        for i in range(n):
+            for j in range(TOGETHER):  # a constant, so that this loop is unrolled
+                columns[j, i] = rows[i, j]
+    else:
+        for j in range(d):
+            for i in range(n):
+                columns[j, i] = rows[i, j]
 
 
-@_compiled(_LANES_MAY_REORDER)
-def _sums(values: Array, shift: float) -> tuple[Any, Any, Any, Any, Any, Any]:
-    """Missing, finite, sum and sum of squares of the finite values less `shift`, their minimum and maximum."""
-    one, none = values.dtype.type(1), values.dtype.type(0)
+@_compiled()
+def _count_at_least(values: Array, edges: Array, counts: Array) -> None:
+    """Add to counts how many values are at or above each edge."""
+    integer = counts.dtype.type
+    one, none = integer(1), integer(0)
+    for k in range(edges.size):
+        edge, count = edges[k], none
+        for i in range(values.size):
+            count = integer(count + (one if values[i] >= edge else none))
+        counts[k] += count
+
+
+@_compiled()
+def _tally(values: Array, bits: Array) -> tuple[Any, Any, Any, Any]:
+    """Missing, finite, and the least and the greatest finite value as keys, see `_values_of`; bits are the values' own."""
+    integer = bits.dtype.type
+    last = integer(np.iinfo(bits.dtype).max)
     infinity = values.dtype.type(np.inf)
-    missing, finite = none, none
-    low, high = infinity, -infinity
-    total, squares = 0.0, 0.0
+    one, none, first = integer(1), integer(0), integer(~last)
+    missing, finite, least, greatest = none, none, last, first
     for i in range(values.size):
-        v = values[i]
-        missing += one if v != v else none
-        finite += one if abs(v) < infinity else none
-        low = min(low, v) if abs(v) < infinity else low
-        high = max(high, v) if abs(v) < infinity else high
+        v, key = values[i], bits[i]
+        key = integer(key ^ last) if key < 0 else key
+        missing = integer(missing + (one if v != v else none))
+        finite = integer(finite + (one if abs(v) < infinity else none))
+        least = min(least, key if abs(v) < infinity else last)
+        greatest = max(greatest, key if abs(v) < infinity else first)
+    return missing, finite, least, greatest
+
+
+def _values_of(keys: Array, dtype: Any) -> Array:
+    """The floats of these keys: integers in the floats' order, -0 before +0.
+
+    A float's key is its bits read as an integer, all of them but the sign flipped where that is set; which undoes itself.
+    """
+    return np.where(keys < 0, keys ^ np.iinfo(keys.dtype).max, keys).view(dtype)
+
+
+@_compiled(_LANES_MAY_REORDER)
+def _sums(values: Array, shift: float) -> tuple[float, float]:
+    """Sum and sum of squares of the finite values less `shift`."""
+    infinity = values.dtype.type(np.inf)
+    total, squares = 0.0, 0.0
     for i in range(values.size):
         v = values[i]
         distance = np.float64(v) - shift if abs(v) < infinity else 0.0
         total += distance
         squares += distance * distance
-    return missing, finite, total, squares, low, high
+    return total, squares
 
 
 @_compiled()
@@ -128,46 +163,43 @@ def _count_by_guide(values: Array, edges: Array, before: Array, start: Any, scal
 
 @_compiled()
 def _profile_chunk(
-    x: Array, edges: Array, before: Array, start: Array, scale: Array, counts: Array, whole: Array, real: Array
+    x: Array, edges: Array, before: Array, start: Array, scale: Array, counts: Array, whole: Array, real: Array, keys: Array
 ) -> None:
-    """Add the rows of x to counts [d, E+1], whole [2, d] (missing, finite) and real [4, d] (mean, m2, minimum, maximum)."""
+    """Add the rows of x to counts [d, E+1], whole [2, d] (missing, finite) and real [2, d] (mean, m2); widen keys [2, d]."""
     n, d = x.shape
-    number = counts.shape[1] - 1
+    number = edges.shape[1]
     cells = before.shape[1] - 1
-    column = np.empty(TILE, x.dtype)
-    at_least = np.zeros((d, edges.shape[1]), np.int64)
+    columns = np.empty((TOGETHER, TILE), x.dtype)
+    bits = columns.view(keys.dtype)
+    at_least = np.zeros((d, number), keys.dtype)
     for row in range(0, n, TILE):
         rows = min(TILE, n - row)
         for j in range(d):
-            for i in range(rows):
-                column[i] = x[row + i, j]
-            values = column[:rows]
-            # Squares are taken about the mean so far (at first, about a value of the column), so that the subtraction below
-            # cancels at most a factor of TILE, whatever the column's offset: Chan's merge, with the tile's mean left implicit.
-            shift = real[0, j]
-            if whole[1, j] == 0:
-                shift = 0.0
-                for i in range(rows):
-                    if abs(values[i]) < np.inf:
-                        shift = np.float64(values[i])
-                        break
-            missing, finite, total, squares, low, high = _sums(values, shift)
-            whole[0, j] += np.int64(missing)
+            slot = j % TOGETHER
+            if slot == 0:
+                _transpose(x[row : row + rows, j : j + TOGETHER], columns)
+            values = columns[slot, :rows]
+            missing, finite, least, greatest = _tally(values, bits[slot, :rows])
+            whole[0, j] += missing
             if finite > 0:
-                whole[1, j] += np.int64(finite)
+                # Squares are taken about the mean so far (at first, about a value of the column), so that the subtraction below
+                # cancels at most a factor of TILE, whatever the column's offset: Chan's merge, the tile's mean left implicit.
+                shift = real[0, j]
+                if whole[1, j] == 0:
+                    for i in range(rows):
+                        if abs(values[i]) < np.inf:
+                            shift = np.float64(values[i])
+                            break
+                total, squares = _sums(values, shift)
+                whole[1, j] += finite
                 real[0, j] = shift + total / whole[1, j]
                 real[1, j] += max(squares - total * total / whole[1, j], 0.0)
-                real[2, j] = min(real[2, j], np.float64(low))
-                real[3, j] = max(real[3, j], np.float64(high))
+                keys[0, j] = min(keys[0, j], least)
+                keys[1, j] = max(keys[1, j], greatest)
             if cells > 0:
                 _count_by_guide(values, edges[j], before[j], start[j], scale[j], counts[j])
             else:
-                for k in range(0, number, 4):
-                    a, b, e, f = _at_least(values, edges[j, k], edges[j, k + 1], edges[j, k + 2], edges[j, k + 3])
-                    at_least[j, k] += np.int64(a)
-                    at_least[j, k + 1] += np.int64(b)
-                    at_least[j, k + 2] += np.int64(e)
-                    at_least[j, k + 3] += np.int64(f)
+                _count_at_least(values, edges[j], at_least[j])
     if cells == 0:
         for j in range(d):
             above = n - whole[0, j]
@@ -180,23 +212,23 @@ def _profile_chunk(
 def profile(x: Array, edges: Array) -> ColumnCounts:
     """See `kernels.profile`."""
     d, number = edges.shape
+    edges = np.ascontiguousarray(edges)
     if number <= FEW_EDGES:
         guide = np.zeros((d, 1), np.int32), np.zeros(d, x.dtype), np.zeros(d, x.dtype)
-        padded = np.full((d, -(-number // 4) * 4), np.inf, x.dtype)
-        padded[:, :number] = edges
     else:
-        padded = np.ascontiguousarray(edges)
-        guide = _guide(padded, 4 * number)
+        guide = _guide(edges, 4 * number)
+    integer = np.dtype(f"i{x.itemsize}")
+    last = np.iinfo(integer).max
 
     def chunk(row: int) -> ColumnCounts:
         rows = x[row : row + CHUNK]
         counts, whole = np.zeros((d, number + 1), np.int64), np.zeros((2, d), np.int64)
-        real = np.array([[0.0], [0.0], [np.inf], [-np.inf]]).repeat(d, axis=1)
-        _profile_chunk(rows, padded, *guide, counts, whole, real)
+        real, keys = np.zeros((2, d)), np.array([[last], [~last]], integer).repeat(d, axis=1)
+        _profile_chunk(rows, edges, *guide, counts, whole, real, keys)
         missing, finite = whole
-        real[np.ix_([0, 2, 3], finite == 0)] = np.nan
-        mean, m2, minimum, maximum = real
-        return ColumnCounts(counts, missing, len(rows) - missing - finite, mean, m2, minimum, maximum, len(rows))
+        known = np.where(finite > 0, [real[0], *_values_of(keys, x.dtype)], np.nan)
+        mean, minimum, maximum = known
+        return ColumnCounts(counts, missing, len(rows) - missing - finite, mean, real[1], minimum, maximum, len(rows))
 
     with _threads(many=len(x) > CHUNK) as run:
         return reduce(ColumnCounts.merge, run(chunk, range(0, max(len(x), 1), CHUNK)))

@@ -109,6 +109,16 @@ def test_a_column_without_finite_values_has_no_moments() -> None:
     assert found.counts_and_missing.tolist() == [[0, 0, 2], [0, 1, 1]]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_extremes_are_finite_and_of_either_sign(dtype: str) -> None:
+    largest, least = np.finfo(dtype).max, np.finfo(dtype).smallest_subnormal
+    x = np.array([[-largest, -largest, least], [-1, -least, 1], [1, -1, largest], [largest, -1, 1]], dtype)
+    beyond = np.array([[np.inf] * 3, [-np.inf] * 3, [np.nan] * 3, [-np.nan] * 3], dtype)
+    found = kernels.profile(np.concatenate([beyond, x, beyond]), np.zeros((3, 1), dtype))
+    assert found.minimum.tolist() == [-largest, -largest, least]
+    assert found.maximum.tolist() == [largest, -least, largest]
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(0, 3), (1, 3), (5, 0), (0, 0)])
 def test_a_table_may_be_empty(rows: int, columns: int) -> None:
     found = kernels.profile(np.ones((rows, columns)), np.zeros((columns, 2)))
