@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -138,6 +140,19 @@ def test_the_number_of_cores_does_not_change_a_bit() -> None:
         numba.set_num_threads(allowed)
     assert (every.mean.tobytes(), every.m2.tobytes()) == (alone.mean.tobytes(), alone.m2.tobytes())
     assert_same(every, reference_profile(x, edges), x)
+
+
+def test_compiling_and_loading_what_was_compiled_give_the_same_bits(tmp_path: Path) -> None:
+    """LLVM sees a function once more when it goes into its caller, and only a process that finds the cache runs that version."""
+    script = (
+        "import numpy as np, kernels\n"
+        "x = np.random.default_rng(0).standard_cauchy((3001, 20))\n"
+        "found = kernels.profile(x, np.zeros((20, 1)))\n"
+        "print(found.mean.tobytes().hex(), found.m2.tobytes().hex())"
+    )
+    command, environment = [sys.executable, "-c", script], {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    compiled, loaded = (subprocess.run(command, env=environment, check=True, capture_output=True).stdout for _ in range(2))
+    assert compiled == loaded
 
 
 def test_the_layout_of_a_table_does_not_matter() -> None:
