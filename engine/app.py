@@ -39,7 +39,7 @@ def cli() -> None:
 VERBS: tuple[click.Command, ...] = (
     *(beginning.init, beginning.setup, beginning.completion),
     *(working.run, working.update, working.serve, working.gc),
-    *(telling.status, telling.explain, telling.drift, telling.report, telling.contract),
+    *(telling.status, telling.explain, telling.drift, telling.profile, telling.report, telling.contract),
     *(deciding.rollback, deciding.resume, deciding.pause, deciding.approve, deciding.reject, deciding.retry, deciding.trigger),
 )
 for verb in VERBS:

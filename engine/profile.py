@@ -315,7 +315,7 @@ class _Counting:
     def quantile_edges(self) -> F64:
         """[d, 33] the edges that these rows would fix."""
         ends = zip(self.counts.minimum, self.counts.maximum, self.narrow, strict=True)
-        edges = [_edges(sample, *each) for sample, each in zip(self.samples(), ends, strict=True)]
+        edges = [edges_of(sample, *each) for sample, each in zip(self.samples(), ends, strict=True)]
         return np.stack(edges) if edges else np.empty((0, QUANTILES + 2))
 
     def profile(self, by: SegmentBy | None = None, segments: Mapping[str, Profile] | None = None) -> Profile:
@@ -339,7 +339,7 @@ def _kinds(schema: Schema) -> dict[str, Holds]:
     return kinds | texts
 
 
-def _edges(sample: F64, low: float, high: float, narrow: bool) -> F64:
+def edges_of(sample: F64, low: float, high: float, narrow: bool) -> F64:
     """The least value, the quantiles, just above the greatest; zeros where there are no values.
 
     Edges of a float32 column are float32: rounded up, so that every float32 is on the side of them that it was on before.

@@ -1,7 +1,8 @@
-"""Programs that some tests need and pip does not install: without one, its tests say so and how to get it."""
+"""Programs and packages that some tests need and not every environment has: without one, its tests say so and how to get it."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -15,9 +16,18 @@ def require(program: str, install_line: str) -> None:
     `program` is a path (it holds a "/"), which must exist, or a command on PATH.
     """
     there = Path(program).exists() if "/" in program else shutil.which(program) is not None
+    _report(there, program, install_line)
+
+
+def require_package(name: str, install_line: str) -> None:
+    """The same of a package that can be imported."""
+    _report(importlib.util.find_spec(name) is not None, name, install_line)
+
+
+def _report(there: bool, needed: str, install_line: str) -> None:
     if there:
         return
-    reason = f"not run: needs {program}; install it with: {install_line}"
+    reason = f"not run: needs {needed}; install it with: {install_line}"
     if os.environ.get("REQUIRE_SERVERS") == "1":
         pytest.fail(reason)
     pytest.skip(reason)

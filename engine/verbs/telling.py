@@ -70,7 +70,7 @@ def explain(what: str, overrides: tuple[str, ...]) -> None:
 
 @click.command()
 @click.argument("what", nargs=-1, metavar="[WINDOW] [OVERRIDES]...", shell_complete=completing.windows)
-@click.option("--reference", type=FILES, help="A Parquet file or a folder of them; with --current, no stream is needed.")
+@click.option("--reference", type=FILES, help="A Parquet file, a folder of them or a profile; with --current, no stream.")
 @click.option("--current", type=FILES, help="The Parquet file or folder that is compared with --reference.")
 @click.option("--column", "columns", multiple=True, help="Of the files, only this column; may be given again. All without it.")
 @click.option("--segments", help="Of the files, a column whose values are compared by themselves too.")
@@ -96,6 +96,7 @@ def drift(
       warmstart drift week-2 stream=demand
       warmstart drift --reference data/demand/week-1.parquet --current data/demand/week-2.parquet --json
       warmstart drift --reference data/demand/week-1.parquet --current data/demand/week-2.parquet --html drift.html
+      warmstart drift --reference week-1.arrow --current data/demand/week-2.parquet
     """
     if (reference is None) != (current is None):
         raise click.UsageError("--reference and --current belong together: the one is compared with the other")
@@ -155,6 +156,38 @@ def _compare(
         click.echo(json.dumps(_finite(names | told), indent=2))
         return
     click.echo("\n".join([*comparison.lines(found), *([str(html)] if html else [])]))
+
+
+@click.command()
+@click.argument("data", type=FILES)
+@click.option(
+    "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="NAME.arrow, or NAME.bin for whylogs."
+)
+@click.option("--column", "columns", multiple=True, help="Only this column; may be given again. All without it.")
+def profile(data: Path, output: Path, columns: tuple[str, ...]) -> None:
+    """Keep the profile of a Parquet file or a folder of them: the --reference of `drift` when the data itself is gone.
+
+    \b
+    Examples:
+      warmstart profile data/demand/week-1.parquet --output week-1.arrow
+      warmstart profile data/demand/week-1.parquet --output week-1.bin
+    """
+    if output.suffix not in (".arrow", ".bin"):
+        raise click.BadParameter("name it .arrow, or .bin for whylogs to read", param_hint="--output")
+    from engine import whylogs_file
+    from engine.comparison import files_of
+    from engine.parquet import profile_of
+
+    lost: list[str] = []
+    try:
+        made = profile_of(files_of(data), None, columns or None)
+        if output.suffix == ".bin":
+            lost = whylogs_file.write(made, output)
+        else:
+            made.save(output)
+    except (ValueError, FileNotFoundError) as error:
+        raise ConfigurationError(str(error)) from error
+    click.echo("\n".join([f"{output}: {made.rows:,} rows, {len(made.kinds)} columns", *lost]))
 
 
 @click.command()
