@@ -5,5 +5,5 @@ from __future__ import annotations
 import subprocess
 import sys
 
-for name in ("warm_start", "cycle", "hourly", "drift", "bounded", "alarms", "kernel_gate"):
+for name in ("warm_start", "cycle", "hourly", "drift", "categories", "bounded", "alarms", "kernel_gate"):
     subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)

@@ -37,12 +37,12 @@ def version(name: str) -> str:
 
 
 class Peer:
-    """A process that answers `ask`; see `benchmarks.peers`."""
+    """A process that answers `ask`; see `benchmarks.peers`. `room` is the package whose module NAME it runs."""
 
-    def __init__(self, name: str, folder: Path, columns: int, device: str = "cpu") -> None:
+    def __init__(self, name: str, folder: Path, columns: int, device: str = "cpu", room: str = "benchmarks.peers") -> None:
         self.name, self.columns = name, columns
         python = Path(sys.executable) if name == "ours" else environment(name)
-        command = [str(python), "-W", "ignore", "-m", f"benchmarks.peers.{name}", str(folder), str(columns), device]
+        command = [str(python), "-W", "ignore", "-m", f"{room}.{name}", str(folder), str(columns), device]
         kept = {key: value for key, value in os.environ.items() if key not in LEFT_OUT}
         self.log = folder / f"{name}.log"
         with self.log.open("w") as log:
