@@ -150,8 +150,8 @@ measures that: the time is nearly all Python strings. scipy is given text of fix
 them that. evidently's `bare` is the function behind its report, alone. A missing value is one more value for ours, scipy, frouros
 and alibi-detect; evidently and nannyml leave such rows out, and what their values are compared with does so, too. Of other
 definition: evidently's chi-squared takes the reference for exact, alibi-detect's and nannyml's have Yates' correction for
-booleans, nannyml's L-infinity is beside our total variation. evidently's total variation, a test of 1,000 permutations over Python
-lists, was not waited for: 7 core-seconds for 10,000 rows. Of dates no peer has a statistic but scipy, as days."""
+booleans, nannyml's L-infinity is beside our total variation. evidently's total variation, a test of 1,000 permutations over
+Python lists, was not waited for: 7 core-seconds for 10,000 rows. Of dates no peer has a statistic but scipy, as days."""
 
 
 def claims(compared: Sequence[Compared], own: Sequence[Agreement]) -> list[str]:
