@@ -39,7 +39,8 @@ def read(path: Path) -> Reference:
     whylogs is not installed.
     """
     columns = _columns(path)
-    rows = max((column.get_metric("counts").n.value for column in columns.values()), default=0)
+    counted = [counts for column in columns.values() if (counts := column.get_metric("counts"))]
+    rows = max((counts.n.value for counts in counted), default=0)
     numbers: dict[str, _Numbers] = {}
     categories: dict[str, dict[str, int]] = {}
     kinds: dict[str, Holds] = {}
@@ -115,8 +116,8 @@ def _columns(path: Path) -> dict[str, Any]:
 
 def _holds(column: Any) -> Holds:
     types = column.get_metric("types")
-    if types is None:
-        raise _LeftOut("of which whylogs was told to keep no types")
+    if types is None or column.get_metric("counts") is None:
+        raise _LeftOut("of which whylogs was told to keep no counts or types")
     present = [name for name, count in types.to_summary_dict().items() if count]
     if not present:
         raise _LeftOut("which held nothing but missing values")
@@ -156,6 +157,8 @@ def _numbers(column: Any) -> _Numbers:
     found = column.get_metric("distribution")
     if found is None:
         raise _LeftOut("of which whylogs was told to keep no distribution")
+    if not found.kll.value.get_n():
+        raise _LeftOut("which held nothing but missing values")
     if infinite := column.get_metric("counts").inf.value:
         raise _LeftOut(f"which held {infinite} infinite values: whylogs has no mean of the others")
     sketch, values = found.kll.value, found.kll.value.get_n()

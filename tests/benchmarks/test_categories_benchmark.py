@@ -6,12 +6,13 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from benchmarks import categories, drift, result
 from benchmarks.categories import OURS, Asked, agreed, counts
 from benchmarks.peers import process
-from benchmarks.peers.categories import columns
+from benchmarks.peers.categories import columns, ours
 
 ROWS = 20_000
 
@@ -49,6 +50,12 @@ def test_the_columns_are_seeded_and_hold_what_their_names_say(tmp_path: Path) ->
     assert sum(value is None for value in made["20 words, 5% missing"]) / ROWS == pytest.approx(0.05, abs=0.01)
     assert (made["booleans"].dtype, made["dates"].dtype) == (np.dtype(bool), np.dtype("datetime64[D]"))
     assert made["booleans"].mean() == pytest.approx(2 / 3, abs=0.02)
+
+
+def test_a_column_whose_first_value_is_missing_is_text() -> None:
+    made = ours.series("city", np.array([None, "Oslo", None], dtype=object))
+    assert (made.dtype, made.to_list()) == (pl.String, [None, "Oslo", None])
+    assert ours.series("day", np.array(["2024-01-01"], "datetime64[D]")).dtype == pl.Date
 
 
 def test_counts_are_those_of_the_values(tmp_path: Path) -> None:

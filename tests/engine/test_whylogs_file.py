@@ -176,6 +176,38 @@ def test_columns_that_whylogs_did_not_keep_are_left_out_by_name(tmp_path: Path) 
         comparison.of_files(tmp_path / "a.bin", tmp_path / "b.parquet", DriftLimits(), ["at"])
 
 
+def test_rows_that_were_logged_one_by_one_are_read_too(tmp_path: Path, why: ModuleType) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(np, "unicode_", np.str_, raising=False)
+        rows = [{"x": 0.5 * i, "n": i % 3, "mixed": i if i % 2 else "odd", "none": None, "nan": float("nan")} for i in range(40)]
+        profile = why.log(row=rows[0]).profile()
+        for row in rows[1:]:
+            profile.track(row)
+        profile.track({"x": 1.0})  # a row without the others: they are missing from it
+    (tmp_path / "a.bin").write_bytes(profile.view().serialize())
+    reference = kept(tmp_path / "a.bin")
+    assert reference is not None
+    found = reference.profile
+    assert (found.rows, set(found.numbers), set(reference.left_out)) == (41, {"x", "n"}, {"mixed", "none", "nan"})
+    assert reference.left_out["mixed"] == "which held values of several types: integral, string"
+    assert found.counts.missing[found.numbers.index("n")] == 1
+    assert found.samples[found.numbers.index("n")].tolist() == [0] * 14 + [1] * 13 + [2] * 13
+    assert found.samples[found.numbers.index("x")].tolist() == sorted([0.5 * i for i in range(40)] + [1.0])
+
+
+def test_a_file_of_several_segments_is_refused(files: Path, tmp_path: Path) -> None:
+    from whylogs.core.proto import DatasetSegmentHeader
+    from whylogs.core.utils import write_delimited_protobuf
+
+    with (tmp_path / "a.bin").open("wb") as file:
+        file.write(b"WHY1")
+        header = DatasetSegmentHeader(has_segments=True, offsets={0: 0, 1: 0})
+        write_delimited_protobuf(file, header)
+        file.write((files / "reference.bin").read_bytes()[5:])  # a header of nothing is one byte, its length
+    with pytest.raises(ValueError, match="holds 2 segments, of which whylogs reads one: write a profile of all rows"):
+        kept(tmp_path / "a.bin")
+
+
 def test_ours_is_read_by_whylogs_with_the_same_numbers(files: Path, tmp_path: Path, why: ModuleType) -> None:
     path = tmp_path / "ours.bin"
     ended = CliRunner().invoke(app.cli, ["profile", str(files / "reference.parquet"), "--output", str(path)])

@@ -27,13 +27,13 @@ def statistics(reference: Any, current: Any) -> dict[str, Call]:
     calls: dict[str, Call] = {}
     before, after = raw(reference), raw(current)
     for column in COLUMNS:
-        name, kept = column.name, profile(pl.Series(column.name, before[column.name]))
+        name, kept = column.name, profile(series(column.name, before[column.name]))
         names = suite.CATEGORIES if column.kind == "words" else suite.NUMBERS
-        for form, values in (("arrays", after[name]), ("polars", pl.Series(name, after[name]))):
+        for form, values in (("arrays", after[name]), ("polars", series(name, after[name]))):
             calls |= {f"{form} {name}: {statistic}": of(kept, name, values, statistic) for statistic in names}
             calls[f"{form} {name}: all"] = of(kept, name, values, *names)
             if column.kind == "date":
-                ordered = kernels.sort_columns(number(pl.Series(name, before[name]))[:, None])[0]
+                ordered = kernels.sort_columns(number(series(name, before[name]))[:, None])[0]
                 calls[f"{form} {name}: {EXACT}"] = exact(ordered, name, values)
     return calls
 
@@ -42,7 +42,7 @@ def of(kept: Profile, name: str, values: Any, *statistics: str) -> Call:
     """The statistics of the current column; one that is asked for alone is the only value that comes back."""
 
     def run() -> dict[str, Any]:
-        (found,) = measure(kept, profile(pl.Series(name, values), kept), statistics, statistics)
+        (found,) = measure(kept, profile(series(name, values), kept), statistics, statistics)
         wanted = {statistic: [found.measures[statistic].value] for statistic in statistics}
         return wanted if len(statistics) > 1 else {"value": wanted[statistics[0]]}
 
@@ -51,9 +51,13 @@ def of(kept: Profile, name: str, values: Any, *statistics: str) -> Call:
 
 def exact(ordered: Any, name: str, values: Any) -> Call:
     """Kolmogorov-Smirnov over every value: a sort and a merge."""
-    return lambda: {
-        "value": kernels.ks_wasserstein(ordered, kernels.sort_columns(number(pl.Series(name, values))[:, None])[0])[:1]
-    }
+    return lambda: {"value": kernels.ks_wasserstein(ordered, kernels.sort_columns(number(series(name, values))[:, None])[0])[:1]}
+
+
+def series(name: str, values: Any) -> pl.Series:
+    """A column of polars. Objects go through a list: of an array that begins with None polars makes no text."""
+    is_text = not isinstance(values, pl.Series) and values.dtype.kind == "O"
+    return pl.Series(name, values.tolist(), pl.String) if is_text else pl.Series(name, values)
 
 
 def profile(values: pl.Series, reference: Profile | None = None) -> Profile:
