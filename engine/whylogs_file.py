@@ -129,20 +129,20 @@ def _holds(column: Any) -> Holds:
     return found.pop()
 
 
-def _counted(column: Any) -> dict[str, int] | None:
-    """How often each value occurs, where whylogs kept all of them apart; the most frequent first."""
+def _counted(column: Any, values: int) -> dict[str, int] | None:
+    """How often each of so many values occurs, where whylogs kept all of them apart; the most frequent first."""
     frequent = column.get_metric("frequent_items")
     if frequent is None:
         return None
-    sketch = frequent.frequent_strings.value
-    items = sketch.get_frequent_items(_sketches().frequent_items_error_type.NO_FALSE_NEGATIVES)
-    exact = all(lower == upper for _, _, lower, upper in items)
+    every = _sketches().frequent_items_error_type.NO_FALSE_NEGATIVES
+    items = frequent.frequent_strings.value.get_frequent_items(every)
     counted = {value: count for value, count, _, _ in items}
-    return counted if exact and sum(counted.values()) == sketch.get_total_weight() else None
+    # A sketch that has let go of everything is written as one that never saw anything: only the sum tells.
+    return counted if sum(counted.values()) == values and all(lower == upper for _, _, lower, upper in items) else None
 
 
 def _category(column: Any, rows: int) -> dict[str, int]:
-    counted = _counted(column)
+    counted = _counted(column, column.get_metric("types").string.value)
     if counted is None:
         about = column.get_metric("cardinality")
         many = f" of about {about.estimate:,.0f}" if about else ""
@@ -162,8 +162,8 @@ def _numbers(column: Any) -> _Numbers:
     if infinite := column.get_metric("counts").inf.value:
         raise _LeftOut(f"which held {infinite} infinite values: whylogs has no mean of the others")
     sketch, values = found.kll.value, found.kll.value.get_n()
-    size, counted = min(values, SAMPLE), _counted(column)
-    if counted is not None and sum(counted.values()) == values and column.get_metric("types").fractional.value == 0:
+    size, counted = min(values, SAMPLE), _counted(column, values)
+    if counted is not None and column.get_metric("types").fractional.value == 0:
         known = np.array(sorted((TRUTH[value] if value in TRUTH else float(value), count) for value, count in counted.items()))
         upto = np.cumsum(known[:, 1]).astype(np.int64)
         sample = known[np.searchsorted(upto, _ranks(size) * values, side="right"), 0]
@@ -217,7 +217,7 @@ def _lost(profile: Profile) -> list[str]:
     if times:
         said.append(f"of {', '.join(times)} only how many: whylogs keeps no distribution of dates and times")
     if crowded:
-        said.append(f"of {', '.join(crowded)} only the most frequent values: whylogs keeps {MOST} apart")
+        said.append(f"of {', '.join(crowded)} only a part: whylogs keeps up to {MOST} values apart")
     if infinite:
         said.append(f"of {', '.join(infinite)} the finite values: whylogs has no mean with infinite ones")
     if profile.segments:

@@ -263,6 +263,18 @@ def test_what_whylogs_has_no_place_for_is_said(tmp_path: Path) -> None:
     assert reference.profile.counts.missing.tolist() == [1]
 
 
+def test_text_crosses_up_to_768_values_and_is_left_out_beyond(tmp_path: Path) -> None:
+    for size, left_out in ((whylogs_file.MOST, set()), (whylogs_file.MOST + 1, {"code"})):
+        frame = pl.DataFrame({"code": [f"c{i % size}" for i in range(3 * size)], "x": [1.0] * (3 * size)})
+        frame.write_parquet(tmp_path / "a.parquet")
+        lost = whylogs_file.write(profile_of(tmp_path / "a.parquet"), tmp_path / "a.bin")
+        assert len(lost) == len(left_out)
+        reference = kept(tmp_path / "a.bin")
+        assert reference is not None
+        assert set(reference.left_out) == left_out
+        assert all(set(values.values()) == {3} for values in reference.profile.categories.values())
+
+
 def test_our_own_profile_is_a_reference_too(files: Path, tmp_path: Path) -> None:
     path = tmp_path / "kept.arrow"
     CliRunner().invoke(app.cli, ["profile", str(files / "reference.parquet"), "--output", str(path)], catch_exceptions=False)
