@@ -96,7 +96,6 @@ def drift(
       warmstart drift week-2 stream=demand
       warmstart drift --reference data/demand/week-1.parquet --current data/demand/week-2.parquet --json
       warmstart drift --reference data/demand/week-1.parquet --current data/demand/week-2.parquet --html drift.html
-      warmstart drift --reference week-1.arrow --current data/demand/week-2.parquet
     """
     if (reference is None) != (current is None):
         raise click.UsageError("--reference and --current belong together: the one is compared with the other")
@@ -170,7 +169,6 @@ def profile(data: Path, output: Path, columns: tuple[str, ...]) -> None:
     \b
     Examples:
       warmstart profile data/demand/week-1.parquet --output week-1.arrow
-      warmstart profile data/demand/week-1.parquet --output week-1.bin
     """
     if output.suffix not in (".arrow", ".bin"):
         raise click.BadParameter("name it .arrow, or .bin for whylogs to read", param_hint="--output")
