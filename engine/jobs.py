@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from engine.disk import NoSpace, refusal
-from engine.ledger import decode
+from engine.ledger.codec import decode
 from engine.nouns import JobFailure, JobSpec, Training
 
 DEATHS = 3

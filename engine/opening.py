@@ -184,7 +184,8 @@ def open_ledger(config: Configuration) -> Iterator[Ledger]:
     from sqlalchemy.exc import DatabaseError, OperationalError
 
     from engine.disk import refusal
-    from engine.ledger import Ledger, LedgerError, LedgerUnreachable
+    from engine.ledger import Ledger
+    from engine.ledger.database import LedgerError, LedgerUnreachable
 
     try:
         ledger = Ledger(_absolute(config["platform"]["ledger"]))

@@ -30,7 +30,8 @@ from engine.gate import Gate, Served, amount
 from engine.intact import WindowLost, lost
 from engine.jobs import Jobs
 from engine.labels import ROW, Labels, folder_of
-from engine.ledger import Cycle, Ledger
+from engine.ledger import Ledger
+from engine.ledger.rows import Cycle
 from engine.metrics import DIFFERENCES, F64, chosen
 from engine.nouns import (
     PAST,
@@ -504,7 +505,7 @@ def _predicted(said: F64, schema: Schema) -> dict[str, F64]:
 
 def _story(ledger: Ledger, cycle: Cycle, metric: str) -> tuple[dict[str, float], dict[str, str]]:
     """What the steps of a cycle found, as MLflow metrics and tags; of the slices the `metric` that judges."""
-    from engine.ledger import decode
+    from engine.ledger.codec import decode
 
     found = {step.name: step for step in ledger.steps(cycle.id)}
     metrics = {f"seconds/{name}": step.finished - step.started for name, step in found.items()}

@@ -14,7 +14,8 @@ from engine.opening import at_work, open_ledger, releases_of
 from engine.verbs import OK, OVERRIDES, code_of
 
 if TYPE_CHECKING:
-    from engine.ledger import Cycle, Ledger
+    from engine.ledger import Ledger
+    from engine.ledger.rows import Cycle
 
 WAITING = click.option(
     "--version", "number", type=int, shell_complete=completing.waiting, help="Which, when more than one waits."
@@ -182,7 +183,7 @@ def trigger(reason: str, overrides: tuple[str, ...]) -> None:
 
 def _acceptable(ledger: Ledger, cycle: Cycle) -> None:
     """Refuse to accept what is not quarantined, or what nothing could be trained on."""
-    from engine.ledger import decode
+    from engine.ledger.codec import decode
     from engine.nouns import Breach, Outcome
 
     if cycle.outcome != Outcome.QUARANTINED:
@@ -208,7 +209,7 @@ def _waiting(ledger: Ledger, stream: str, number: int | None) -> Cycle:
 
 
 def _judged_against(ledger: Ledger, cycle: Cycle) -> int | None:
-    from engine.ledger import decode
+    from engine.ledger.codec import decode
     from engine.nouns import Scorecard
 
     judged = [step for step in ledger.steps(cycle.id) if step.name.startswith("judge.")]

@@ -18,7 +18,8 @@ import polars as pl
 from engine import app
 from engine.configuration import resolve
 from engine.data import table
-from engine.ledger import Cycle, Ledger, ReleaseRow
+from engine.ledger import Ledger
+from engine.ledger.rows import Cycle, ReleaseRow
 from engine.loop import Loop
 from engine.nouns import Column, Schema
 from engine.opening import at_work
