@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any, get_args
 
 from engine import targets
@@ -14,10 +13,10 @@ from engine.gate import Gate
 from engine.jobs import Jobs
 from engine.metrics import DIFFERENCES, NAMES
 from engine.nouns import Column, Kind, Schema, Task
-from engine.opening import copies_of
 from engine.releases import Releases
 from engine.slices import SliceBy
-from engine.stream import Outside, Parts
+from engine.state import copies_of, state_of
+from engine.stream.parts import Outside, Parts
 from engine.triggers import Trigger
 from engine.windows import Source
 
@@ -66,7 +65,7 @@ def source(config: Mapping[str, Any]) -> Source:
     """Where the stream's windows come from. What has to be fetched is kept in the state."""
     node = dict(config["stream"]["source"])
     if node.get("_target_") == "engine.windows.ParquetFolder":
-        node.setdefault("copies", str(copies_of(config["platform"], config["stream"]["name"])))
+        node.setdefault("copies", str(copies_of(config, config["stream"]["name"])))
     built: Source = build(node, "stream.source", Source)
     return built
 
@@ -203,6 +202,5 @@ def build(node: Mapping[str, Any], where: str, protocol: type = object) -> Any:
 
 def outside(config: Mapping[str, Any], releases: Releases, jobs: Jobs, source: Source) -> Outside:
     """The world that a stream works in."""
-    state = Path(config["platform"]["state"]).absolute()
     fetch = getattr(source, "fetch", lambda window: None)  # most sources list files that stay where they are
-    return Outside(releases.ledger, releases.registry, releases, jobs, releases.deployment, state, fetch)
+    return Outside(releases.ledger, releases.registry, releases, jobs, releases.deployment, state_of(config), fetch)
