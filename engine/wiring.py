@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, get_args
 
-from engine import targets
+from engine import settings
 from engine.configuration import ConfigurationError, unknown
 from engine.contracts.contract import Contract
 from engine.gate import Gate
@@ -31,7 +31,7 @@ def parts(config: Mapping[str, Any]) -> Parts:
         raise ConfigurationError("gate.max_gap: there are no groups to compare; name their columns in `stream.slice_by`")
     _metric_of(config["trigger"], "trigger", found.task)
     for where in ("model", "strategy", "trainer"):  # built in the job, which is late to complain
-        targets.check(config[where], where)
+        _check_targets(config[where], where)
     return Parts(
         name=stream["name"],
         schema=found,
@@ -171,6 +171,12 @@ def _columns(stream: Mapping[str, Any], setting: str) -> tuple[Column, ...]:
     return tuple(columns)
 
 
+def _check_targets(node: Any, where: str) -> None:
+    """Complain about a `_target_` that names nothing: what a cycle began with may be older than the code."""
+    for wrong in settings.wrong_targets(node, (where,)):
+        raise ConfigurationError(f"{'.'.join(wrong.path)}: {wrong.message}")
+
+
 def build(node: Mapping[str, Any], where: str, protocol: type = object) -> Any:
     """Build what a node's `_target_` names, with the methods of `protocol`. Raises ConfigurationError naming `where`."""
     from hydra.errors import InstantiationException
@@ -178,7 +184,7 @@ def build(node: Mapping[str, Any], where: str, protocol: type = object) -> Any:
 
     if not isinstance(node, Mapping):
         raise ConfigurationError(f"{where}: it needs a `_target_`, the class to build, and its settings beside it")
-    targets.check(node, where)
+    _check_targets(node, where)
     if "_target_" not in node:
         raise ConfigurationError(f"{where}: say which class it is: `_target_: module.Class`")
     try:

@@ -118,7 +118,10 @@ def test_a_source_of_ones_own_writes_windows(project: Toy) -> None:
             ["model._target_=my_model.WideDep"],
             r"`my_model\.WideDep`: there is no name in my_model 'WideDep'; did you mean 'WideDeep'\?",
         ),
-        (["model._target_=my_model"], r"model: `_target_: my_model` names a module; say which class in it: my_model\.NAME"),
+        (
+            ["model._target_=my_model"],
+            r"^model.*=my_model: `my_model`: it is a module; say which class in it: my_model\.NAME",
+        ),
         (["strategy._target_=engine.strategies.wram.Warm"], r"strategy\._target_=.*did you mean 'engine\.strategies\.warm'\?"),
         (["trigger._target_=my_trigger.Weekday"], r"there is no setting 'trigger\.triggers'.*`override /trigger: NAME`"),
         (["trigger.triggers=[{_target_:my_trigger.Weekdy}]"], r"`my_trigger\.Weekdy`: .*did you mean 'Weekday'\?"),
