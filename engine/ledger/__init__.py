@@ -13,8 +13,4 @@ from engine.ledger.results import StepRecords
 
 
 class Ledger(StepRecords, LabelRecords, EventRecords, ReleaseRecords):
-    """Opens the ledger at an SQLAlchemy URL, creating its tables when there are none.
-
-    Each base holds what is read and written about one subject; all share one database and its fence. Raises LedgerError when the
-    tables were made by another layout.
-    """
+    """The ledger at an SQLAlchemy URL. Each base holds one subject; all share one `Database`, which says what opening raises."""
