@@ -424,7 +424,8 @@ def test_a_clock_that_is_set_back_changes_no_order_and_no_duration(
     # Not everybody's: gRPC counts its deadlines in Python's time, and takes them for its own, which stays.
     shift = [0.0]
     set_back = SimpleNamespace(**vars(time) | {"time": lambda: time.time() + shift[0]})
-    for module in ("ledger", "registry", "windows"):
+    ledger = (f"ledger.{each}" for each in ("cycles", "database", "events", "releases", "results", "steps"))
+    for module in (*ledger, "registry", "windows"):
         monkeypatch.setattr(f"engine.{module}.time", set_back)
     with toy.engine("gate.margin=-1") as engine:
         toy.land("day-2", rows(2))
