@@ -96,7 +96,7 @@ def _verb() -> None:
 def _known(error: Exception) -> int | None:
     """The exit code for an error that is not a bug of ours, None for one that is."""
     from engine.explain import NothingToExplain
-    from engine.ledger import FencedOut, LedgerError, LedgerUnreachable
+    from engine.ledger.database import FencedOut, LedgerError, LedgerUnreachable
     from engine.locks import Busy
 
     if isinstance(error, (Busy, FencedOut)):

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 from engine.intact import WindowLost
-from engine.ledger import Steps
+from engine.ledger.steps import Steps
 from engine.nouns import Closing, JobFailure, Window
 from engine.stream import Stream
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import getpass
-import os
 from collections.abc import Iterator
+
+from engine.person import user
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -38,17 +38,10 @@ def refusal(error: BaseException, place: str = "") -> NotPermitted | NoSpace | N
             return NoSpace(f"{what}{where}: make room and start again; nothing is lost, the work goes on from here")
         if number in NO_RIGHT or word.startswith(SQLITE_NO_RIGHT):
             return NotPermitted(
-                f"{name or 'a file of the state'} may not be written by {_who()}: give that user the right to read and write it "
+                f"{name or 'a file of the state'} may not be written by {user()}: give that user the right to read and write it "
                 "and its folder, or set `platform.state` (WARMSTART_STATE) to a folder where it has"
             )
     return None
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a number without a name, as in a container
-        return f"user {os.geteuid()}"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

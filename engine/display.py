@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
-from rich.status import Status
 from rich.text import Text
 
 from engine.nouns import Closing, Outcome, Window
+
+if TYPE_CHECKING:
+    from rich.status import Status
 
 STYLES: dict[str, str] = {
     Outcome.PROMOTED: "bold green",

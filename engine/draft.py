@@ -28,8 +28,8 @@ import polars as pl
 from engine.configuration import ConfigurationError, resolve_outside, streams, unknown
 from engine.data.table import labels
 from engine.nouns import Task, Window
-from engine.opening import copies_of
 from engine.places import is_url
+from engine.state import copies_of
 from engine.windows import ParquetFolder
 
 LOOKED_AT = 8  # windows whose columns are read, unless they have
@@ -121,7 +121,7 @@ def _labelled(folder: str, target: str, key: str) -> list[Window]:
 
 def _windows(folder: str, name: str) -> list[Window]:
     """The windows with rows; those that lie elsewhere are fetched to where `run` looks for them."""
-    copies = copies_of(resolve_outside(())["platform"], name) if is_url(folder) else Path()
+    copies = copies_of(resolve_outside(()), name) if is_url(folder) else Path()
     source = ParquetFolder(folder, settle=0, copies=str(copies))
     windows = [window for window in source.list(name, None) if window.rows]
     for window in windows:

@@ -8,7 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engine.gate import amount, gap_words
-from engine.ledger import Cycle, Ledger, Step, decode, labels_come_later
+from engine.ledger import Ledger
+from engine.ledger.codec import decode
+from engine.ledger.labels import labels_come_later
+from engine.ledger.rows import Cycle, Step
 from engine.metrics import DIFFERENCES, worst
 from engine.nouns import (
     Acceptance,

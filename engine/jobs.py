@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from engine.disk import NoSpace, refusal
-from engine.ledger import decode
+from engine.ledger.codec import decode
 from engine.nouns import JobFailure, JobSpec, Training
 
 DEATHS = 3
@@ -167,12 +167,13 @@ def _run(spec: JobSpec, threads: int | None, sender: Connection) -> None:
     import torch
 
     from engine import train
+    from engine.training.fitting import TrainingDiverged
 
     if threads:
         torch.set_num_threads(threads)
     try:
         train.fit(spec)
-    except train.TrainingDiverged as error:
+    except TrainingDiverged as error:
         sender.send(str(error))
     except Exception as error:
         import traceback

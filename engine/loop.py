@@ -12,7 +12,9 @@ from engine.cycle import carry
 from engine.gathering import Gathering
 from engine.jobs import JobLost
 from engine.labels import LabelsPending
-from engine.ledger import Cycle, Ledger, Steps
+from engine.ledger import Ledger
+from engine.ledger.rows import Cycle
+from engine.ledger.steps import Steps
 from engine.nouns import Closing, Window
 from engine.places import SourceUnreachable
 from engine.registry import RegistryUnreachable

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.configuration import ConfigurationError, recorded
+from engine.state import gathered, state_of
 
 if TYPE_CHECKING:
     from engine.display import Display
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from engine.registry import Registry
     from engine.releases import Releases
     from engine.retention import Place
-    from engine.stream import Outside, Parts
+    from engine.stream.parts import Outside, Parts
     from serving.server import EmbeddedServer
 
 Configuration = Mapping[str, Any]
@@ -184,7 +185,8 @@ def open_ledger(config: Configuration) -> Iterator[Ledger]:
     from sqlalchemy.exc import DatabaseError, OperationalError
 
     from engine.disk import refusal
-    from engine.ledger import Ledger, LedgerError, LedgerUnreachable
+    from engine.ledger import Ledger
+    from engine.ledger.database import LedgerError, LedgerUnreachable
 
     try:
         ledger = Ledger(_absolute(config["platform"]["ledger"]))
@@ -248,21 +250,6 @@ def server_record(config: Configuration) -> dict[str, Any] | None:
     if not record.get("pid") or not _alive(record["pid"]):
         return None
     return {name: record.get(name) for name in ("address", "http", "metrics", "pid", "verb")}
-
-
-def state_of(config: Configuration) -> Path:
-    """The folder of everything that a platform keeps in files."""
-    return Path(config["platform"]["state"]).absolute()
-
-
-def gathered(config: Configuration, stream: str) -> Path:
-    """The folder of the windows that were joined from small ones."""
-    return state_of(config) / "gathered" / stream
-
-
-def copies_of(platform: Mapping[str, Any], stream: str) -> Path:
-    """The folder of a stream's windows that were fetched from elsewhere."""
-    return Path(platform["state"]).absolute() / "windows" / stream
 
 
 def _let_go(*releases: Releases) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.ledger import Cycle, Ledger, ReleaseRow
+from engine.ledger import Ledger
+from engine.ledger.rows import Cycle, ReleaseRow
 from engine.locks import Locks
 from engine.nouns import Closing, Outcome, Release
 from engine.registry import Registry, RegistryUnreachable

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from engine.ledger import Cycle, Ledger
+from engine.ledger import Ledger
+from engine.ledger.rows import Cycle
 from engine.nouns import Outcome, Small
 
 SMALL_FILE = "small.json"  # in the folder of what is joined from small windows: those that wait for more rows

@@ -17,7 +17,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.ledger import Cycle, Ledger, decode
+from engine.ledger import Ledger
+from engine.ledger.codec import decode
+from engine.ledger.rows import Cycle
 from engine.locks import Busy, Locks
 from engine.nouns import PAST, Champion, Outcome
 from engine.registry import Registry

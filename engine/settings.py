@@ -127,14 +127,10 @@ def wrong(node: Node, known: Node, path: tuple[str, ...] = ()) -> Iterator[Wrong
 
 def _wrong_arguments(node: Mapping[str, Node], path: tuple[str, ...], known: Mapping[str, Node]) -> Iterator[Wrong]:
     target = str(node["_target_"])
-    try:
-        takes = parameters(target)
-    except NoSuchTarget as error:
-        yield Wrong((*path, "_target_"), f"`{target}`: {error}{meant(error.name, error.known)}")
+    if why := _names_nothing(target):
+        yield Wrong((*path, "_target_"), why)
         return
-    except SyntaxError as error:
-        yield Wrong((*path, "_target_"), f"`{target}`: {error.filename}, line {error.lineno}: {error.msg}")
-        return
+    takes = parameters(target)
     for name, value in node.items():
         if name in OF_HYDRA or (name in known and known[name] == value):
             continue
@@ -144,6 +140,29 @@ def _wrong_arguments(node: Mapping[str, Node], path: tuple[str, ...], known: Map
         else:
             yield from _mistyped(value, (takes or {}).get(name, ""), (*path, name))
             yield from wrong(value, None, (*path, name)) if isinstance(value, (list, Mapping)) else ()
+
+
+def wrong_targets(node: Node, path: tuple[str, ...]) -> Iterator[Wrong]:
+    """Every `_target_` in `node` that names nothing. All else that may be wrong is left alone."""
+    if isinstance(node, Mapping):
+        if "_target_" in node and (why := _names_nothing(str(node["_target_"]))):
+            yield Wrong((*path, "_target_"), why)
+        for name, value in node.items():
+            yield from wrong_targets(value, (*path, str(name)))
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            yield from wrong_targets(value, (*path, str(index)))
+
+
+def _names_nothing(target: str) -> str:
+    """Why a `_target_` cannot be built; "" where it can, or where only running it would tell."""
+    try:
+        parameters(target)
+    except NoSuchTarget as error:
+        return f"`{target}`: {error}{meant(error.name, error.known)}"
+    except SyntaxError as error:
+        return f"`{target}`: {error.filename}, line {error.lineno}: {error.msg}"
+    return ""
 
 
 def _left_over(group: str) -> str:

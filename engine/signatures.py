@@ -27,6 +27,14 @@ class NoSuchTarget(LookupError):
         self.what, self.name, self.known = what, name, known
 
 
+class NamesModule(NoSuchTarget):
+    """A `_target_` names a module, where a class or function in it is wanted."""
+
+    def __init__(self, name: str):
+        LookupError.__init__(self, f"it is a module; say which class in it: {name}.NAME")
+        self.what, self.name, self.known = "class", name, []
+
+
 @dataclass(frozen=True)
 class _Module:
     """One module by its files. `source` is None for a namespace package and for what is compiled; `inside` are its folders."""
@@ -69,7 +77,12 @@ def parameters(target: str) -> Parameters | None:
     engine.signatures.NoSuchTarget: there is no name in engine.windows 'ParquetFoldr'
     """
     module, rest = _module(target)
-    return _named(module, rest[0]) if len(rest) == 1 else None
+    if not rest:
+        raise NamesModule(module.name)
+    if len(rest) > 1 and _compiled(module, rest[0]):
+        return None
+    found = _named(module, rest[0])
+    return found if len(rest) == 1 else None
 
 
 def _module(target: str) -> tuple[_Module, list[str]]:

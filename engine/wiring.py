@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any, get_args
 
-from engine import targets
+from engine import settings
 from engine.configuration import ConfigurationError, unknown
 from engine.contracts.contract import Contract
 from engine.gate import Gate
 from engine.jobs import Jobs
 from engine.metrics import DIFFERENCES, NAMES
 from engine.nouns import Column, Kind, Schema, Task
-from engine.opening import copies_of
 from engine.releases import Releases
 from engine.slices import SliceBy
-from engine.stream import Outside, Parts
+from engine.state import copies_of, state_of
+from engine.stream.parts import Outside, Parts
 from engine.triggers import Trigger
 from engine.windows import Source
 
@@ -32,7 +31,7 @@ def parts(config: Mapping[str, Any]) -> Parts:
         raise ConfigurationError("gate.max_gap: there are no groups to compare; name their columns in `stream.slice_by`")
     _metric_of(config["trigger"], "trigger", found.task)
     for where in ("model", "strategy", "trainer"):  # built in the job, which is late to complain
-        targets.check(config[where], where)
+        _check_targets(config[where], where)
     return Parts(
         name=stream["name"],
         schema=found,
@@ -66,7 +65,7 @@ def source(config: Mapping[str, Any]) -> Source:
     """Where the stream's windows come from. What has to be fetched is kept in the state."""
     node = dict(config["stream"]["source"])
     if node.get("_target_") == "engine.windows.ParquetFolder":
-        node.setdefault("copies", str(copies_of(config["platform"], config["stream"]["name"])))
+        node.setdefault("copies", str(copies_of(config, config["stream"]["name"])))
     built: Source = build(node, "stream.source", Source)
     return built
 
@@ -172,6 +171,12 @@ def _columns(stream: Mapping[str, Any], setting: str) -> tuple[Column, ...]:
     return tuple(columns)
 
 
+def _check_targets(node: Any, where: str) -> None:
+    """Complain about a `_target_` that names nothing: what a cycle began with may be older than the code."""
+    for wrong in settings.wrong_targets(node, (where,)):
+        raise ConfigurationError(f"{'.'.join(wrong.path)}: {wrong.message}")
+
+
 def build(node: Mapping[str, Any], where: str, protocol: type = object) -> Any:
     """Build what a node's `_target_` names, with the methods of `protocol`. Raises ConfigurationError naming `where`."""
     from hydra.errors import InstantiationException
@@ -179,7 +184,7 @@ def build(node: Mapping[str, Any], where: str, protocol: type = object) -> Any:
 
     if not isinstance(node, Mapping):
         raise ConfigurationError(f"{where}: it needs a `_target_`, the class to build, and its settings beside it")
-    targets.check(node, where)
+    _check_targets(node, where)
     if "_target_" not in node:
         raise ConfigurationError(f"{where}: say which class it is: `_target_: module.Class`")
     try:
@@ -203,6 +208,5 @@ def build(node: Mapping[str, Any], where: str, protocol: type = object) -> Any:
 
 def outside(config: Mapping[str, Any], releases: Releases, jobs: Jobs, source: Source) -> Outside:
     """The world that a stream works in."""
-    state = Path(config["platform"]["state"]).absolute()
     fetch = getattr(source, "fetch", lambda window: None)  # most sources list files that stay where they are
-    return Outside(releases.ledger, releases.registry, releases, jobs, releases.deployment, state, fetch)
+    return Outside(releases.ledger, releases.registry, releases, jobs, releases.deployment, state_of(config), fetch)

@@ -8,36 +8,26 @@ finds its remains and removes them.
 from __future__ import annotations
 
 import errno
-import fcntl
-import json
 import os
-import platform
-import shutil
 import signal
-import socket
 import subprocess
-import sys
-import threading
 import time
-import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
 
 from serving.endpoint import Endpoint
 from serving.errors import CannotStart, Refused, Unreachable
+from serving.probing import free_ports, name_at
+from serving.processes import children, kill_all, start_time, undisturbed
 from serving.repository import Repository
+from serving.runtime import Runtime, renewal
+from serving.server_folder import LAST_LOG, LOG, RECORD, folder_lock, read_record, write_record
 
-RECORD: Final = "server.json"
-LOG: Final = "server.log"
-LAST_LOG: Final = "server.last.log"
-SHARED_MEMORY: Final = Path("/dev/shm")
-GLIBC: Final = (2, 35)
 # What a server must be started with, this one or one in a container.
 FLAGS: Final = (
     "--model-control-mode=explicit",
@@ -48,12 +38,8 @@ FLAGS: Final = (
     "--exit-timeout-secs=10",
 )
 
-STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
 # Tried with other ports when another process was quicker to take one.
 _PORT_ATTEMPTS: Final = 5
-# A busy server is slow, and one that is taken for dead is killed. Where nobody listens the answer comes at once.
-_ANSWER_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +94,7 @@ class EmbeddedServer:
         """
         state = state.absolute()
         state.mkdir(parents=True, exist_ok=True)
-        with _lock(state):
+        with folder_lock(state):
             found = cls.find(state)
             if found is None:
                 last = _remove_remains(state)
@@ -121,20 +107,20 @@ class EmbeddedServer:
                 if found is None:
                     server.stop(timeout=1)
                 raise
-        return cls(**{**_fields(server), "refused": refused})
+        return cls(**{**asdict(server), "refused": refused})
 
     @classmethod
     def find(cls, state: Path) -> EmbeddedServer | None:
         """The server of this state folder if it is the process we started and it answers with its own id, else None."""
-        record = _read(state.absolute())
+        record = read_record(state.absolute())
         if record.get("pid") is None:
             return None
         server = cls(**record)
-        return server if _start_time(server.pid) == server.started and server.answers() else None
+        return server if start_time(server.pid) == server.started and server.answers() else None
 
     def answers(self) -> bool:
         """True when what listens at our port is this server, not another that took the port."""
-        return _name(self.http) == self.id
+        return name_at(self.http) == self.id
 
     def stop(self, timeout: float = 15.0) -> None:
         """End it: ask, wait, then kill what is left, stubs included. Close every client first, or it waits for them.
@@ -142,91 +128,18 @@ class EmbeddedServer:
         Stopping a server that has ended, or was stopped and started again meanwhile, removes its remains only. A Ctrl-C waits
         until it is done.
         """
-        with _undisturbed():
-            if _start_time(self.pid) == self.started:
+        with undisturbed():
+            if start_time(self.pid) == self.started:
                 os.kill(self.pid, signal.SIGTERM)
                 deadline = time.monotonic() + timeout
-                while _start_time(self.pid) == self.started and time.monotonic() < deadline:
+                while start_time(self.pid) == self.started and time.monotonic() < deadline:
                     time.sleep(0.01)
-            _kill(self.id)
-            if ended := _children.pop(self.pid, None):
+            kill_all(self.id)
+            if ended := children.pop(self.pid, None):
                 with suppress(subprocess.TimeoutExpired):
                     ended.wait(5)
-            if _read(Path(self.state)).get("id") == self.id:
+            if read_record(Path(self.state)).get("id") == self.id:
                 (Path(self.state) / RECORD).unlink(missing_ok=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """The environment that the server and its Python stubs run in: another NumPy than the engine's."""
-
-    python: Path
-    packages: Path
-    version: str
-    libpython: Path
-
-    @classmethod
-    def of(cls, folder: Path) -> Runtime:
-        """Look at an environment, and say in plain words why it or this machine will not do.
-
-        Raises:
-            CannotStart: With what is missing and how to get it.
-        """
-        check_platform()
-        python = folder / "bin" / "python3"
-        if not python.exists():
-            raise CannotStart(f"there is no model server in {folder}: `warmstart setup` makes it, once")
-        # Asked of that Python, not of ours: they may be different ones.
-        script = (
-            "import json, sys, sysconfig as s; v = s.get_config_var; "
-            "print(json.dumps([s.get_path('purelib'), '%d.%d' % sys.version_info[:2], "
-            "v('INSTSONAME'), [v('LIBDIR'), v('LIBPL'), f\"{v('LIBDIR')}/{v('MULTIARCH')}\", sys.base_prefix + '/lib']]))"
-        )
-        try:
-            asked = subprocess.run([python, "-c", script], capture_output=True, text=True, check=False)
-        except OSError as error:  # made for another machine, or not ours to run
-            raise CannotStart(f"{python} does not run here ({error.strerror}); {_renew(folder)}") from error
-        if asked.returncode:
-            raise CannotStart(f"{python} does not run ({asked.stderr.strip()}); {_renew(folder)}")
-        packages, version, library, places = json.loads(asked.stdout)
-        tritonserver = Path(packages) / "pytriton" / "tritonserver"
-        if not (tritonserver / "bin" / "tritonserver").exists():
-            raise CannotStart(f"{folder} holds no model server, or half of one: `warmstart setup` completes it")
-        if not (tritonserver / "python_backend_stubs" / version).is_dir():
-            have = ", ".join(sorted(p.name for p in (tritonserver / "python_backend_stubs").iterdir()))
-            raise CannotStart(f"{folder} is Python {version}, but the server has stubs for {have}; build it with one of these")
-        found = next((Path(p) for p in places if (Path(p) / library).exists()), None)
-        if found is None:
-            raise CannotStart(f"the server needs {library}, which is in none of {places}; install libpython{version}")
-        return cls(python, Path(packages), version, found)
-
-    @property
-    def tritonserver(self) -> Path:
-        """The folder of the server's own files in the wheel."""
-        return self.packages / "pytriton" / "tritonserver"
-
-    def environment(self) -> dict[str, str]:
-        """What the server and its stubs see. The first python3 on PATH decides which packages a stub imports."""
-        return {
-            "PATH": f"{self.python.parent}:/usr/bin:/bin",
-            "HOME": os.environ.get("HOME", "/"),
-            "LD_LIBRARY_PATH": f"{self.packages / 'nvidia_pytriton.libs'}:{self.libpython}",
-            "CUDA_VISIBLE_DEVICES": "",
-            "OMP_NUM_THREADS": "1",
-        }
-
-    def backends(self, folder: Path) -> Path:
-        """Make the backend directory: the wheel's own python backend, and `onnxruntime` on top of it."""
-        shutil.rmtree(folder, ignore_errors=True)
-        python = folder / "python"
-        python.mkdir(parents=True)
-        stub = self.tritonserver / "python_backend_stubs" / self.version / "triton_python_backend_stub"
-        for file in (*(self.tritonserver / "backends" / "python").glob("*.*"), stub):
-            # Copied: the server refuses a library that a link leads out of the backend directory.
-            shutil.copy(file, python)
-        (folder / "onnxruntime").mkdir()
-        shutil.copy(Path(__file__).parent / "backends" / "onnxruntime" / "model.py", folder / "onnxruntime")
-        return folder
 
 
 def _launch(
@@ -260,7 +173,7 @@ def _launch(
             "verb": verb,
         }
         # First the record, then the process: a kill between the two leaves an id to look for, not an unknown server.
-        _write(state, record)
+        write_record(state, record)
         command = [
             str(runtime.tritonserver / "bin" / "tritonserver"),
             f"--id={identity}",
@@ -278,7 +191,7 @@ def _launch(
             "--allow-gpu-metrics=false",
         ]
         try:
-            with _undisturbed(), (state / LOG).open("wb") as log:
+            with undisturbed(), (state / LOG).open("wb") as log:
                 process = subprocess.Popen(
                     command,
                     env=runtime.environment(),
@@ -288,11 +201,11 @@ def _launch(
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
-                _children[process.pid] = process
-            record |= {"pid": process.pid, "started": _start_time(process.pid) or 0}
+                children[process.pid] = process
+            record |= {"pid": process.pid, "started": start_time(process.pid) or 0}
             server = EmbeddedServer(**record)
-            _write(state, record)
-            while _start_time(server.pid) == server.started:
+            write_record(state, record)
+            while start_time(server.pid) == server.started:
                 if server.answers():
                     return server
                 if time.monotonic() > deadline:
@@ -303,10 +216,10 @@ def _launch(
             if error.errno not in (errno.ENOEXEC, errno.EACCES):
                 raise
             folder = runtime.python.parent.parent
-            raise CannotStart(f"{command[0]} does not run here ({error.strerror}); {_renew(folder)}") from error
+            raise CannotStart(f"{command[0]} does not run here ({error.strerror}); {renewal(folder)}") from error
         except KeyboardInterrupt:
-            with _undisturbed():
-                _kill(identity)
+            with undisturbed():
+                kill_all(identity)
                 (state / RECORD).unlink(missing_ok=True)
             raise
         said = server.log.read_text(errors="replace")
@@ -316,10 +229,6 @@ def _launch(
             remedy = f"free the ports {ports} or choose others" if taken else f"see {server.log}"
             raise CannotStart(f"the model server ended as it started; {remedy}. Its last words:\n{said[-1500:]}")
     raise CannotStart(f"{_PORT_ATTEMPTS} times another process took a port that was free a moment before; try again")
-
-
-# Children of this process, kept so that their end can be noticed: until its parent has asked, an ended process stays a name.
-_children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 def _load(server: EmbeddedServer, repository: Repository, names: Sequence[str], timeout: float) -> dict[str, str]:
@@ -344,130 +253,12 @@ def _load(server: EmbeddedServer, repository: Repository, names: Sequence[str], 
     return {name: why for name, why in refused.items() if why is not None}
 
 
-def _renew(folder: Path) -> str:
-    return f"remove {folder}, then `warmstart setup` makes it anew for this machine"
-
-
-def check_platform() -> None:
-    """Raise CannotStart where the server's wheel cannot run, and say where it can."""
-    name, version = platform.libc_ver()
-    known = tuple(int(part) for part in version.split(".")[:2]) if name == "glibc" else (0, 0)
-    if sys.platform != "linux" or platform.machine() != "x86_64" or known < GLIBC:
-        here = f"{platform.system()} {platform.machine()} with {f'glibc {version}' if name == 'glibc' else 'another C library'}"
-        raise CannotStart(
-            f"the embedded model server needs Linux x86_64 with glibc {GLIBC[0]}.{GLIBC[1]} or newer (Debian 12, Ubuntu 22.04); "
-            f"this is {here}. Run Triton in a container and give its address instead (serving=external)"
-        )
-
-
-def free_ports() -> tuple[int, int, int]:
-    """Three loopback ports that nobody listens on just now."""
-    with socket.socket() as a, socket.socket() as b, socket.socket() as c:
-        for s in (a, b, c):
-            s.bind(("127.0.0.1", 0))
-        return a.getsockname()[1], b.getsockname()[1], c.getsockname()[1]
-
-
-def _name(http: str) -> str | None:
-    # Without the environment's proxies: the server is on this machine.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(f"{http}/v2", timeout=_ANSWER_SECONDS) as response:
-            return str(json.loads(response.read(1 << 16))["name"])
-    except (OSError, HTTPException, ValueError, LookupError, TypeError):  # No listener, not HTTP, not JSON, not a model server.
-        return None
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """A Ctrl-C, SIGTERM or hang-up inside takes effect at the end: a server half started or half stopped would stay behind."""
-    if threading.current_thread() is not threading.main_thread():  # where no signal arrives
-        yield
-        return
-    late: list[int] = []
-    before = {number: signal.signal(number, lambda it, _: late.append(it)) for number in STOPS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if late:
-            signal.raise_signal(late[0])
-
-
-@contextmanager
-def _lock(state: Path) -> Iterator[None]:
-    # Released by the kernel when the holder ends, however it ends.
-    with (state / "server.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _read(state: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads((state / RECORD).read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return record
-
-
-def _write(state: Path, record: Mapping[str, Any]) -> None:
-    beside = state / f".{RECORD}"
-    beside.write_text(json.dumps(record, indent=1))
-    beside.replace(state / RECORD)
-
-
-def _fields(server: EmbeddedServer) -> dict[str, Any]:
-    return asdict(server)
-
-
 def _remove_remains(state: Path) -> tuple[int, int, int] | None:
     """Kill what is left of this folder's last server. Returns its ports, so that clients find the next one there."""
-    record = _read(state)
+    record = read_record(state)
     if not record:
         return None
-    _kill(record["id"])
+    kill_all(record["id"])
     (state / RECORD).unlink(missing_ok=True)
     ports = [int(record[key].removesuffix("/metrics").rpartition(":")[2]) for key in ("address", "http", "metrics")]
     return ports[0], ports[1], ports[2]
-
-
-def _kill(identity: str) -> None:
-    """Kill every process that carries a server's id and remove its shared memory. Stubs can outlive their server."""
-    for pid in _carrying(identity):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    deadline = time.monotonic() + 5
-    while any(_start_time(pid) is not None for pid in _carrying(identity)) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    for segment in SHARED_MEMORY.glob(f"{identity}*"):
-        segment.unlink(missing_ok=True)
-
-
-def _carrying(identity: str) -> list[int]:
-    # By the id in the command line, not by process group: a group's number comes again, an id never.
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                command = (folder / "cmdline").read_bytes()
-            except OSError:
-                continue
-            program = Path(os.fsdecode(command.split(b"\0", 1)[0])).name
-            if program in ("tritonserver", "triton_python_backend_stub") and identity.encode() in command:
-                found.append(int(folder.name))
-    return found
-
-
-def _start_time(pid: int) -> int | None:
-    """Clock ticks after boot at which a process began; None when there is none, or only its name is left."""
-    if pid in _children and _children[pid].poll() is not None:
-        del _children[pid]
-    try:
-        # The name in parentheses may hold spaces; the fields after it do not. Source: proc_pid_stat(5), fields 3 and 22.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[0] == "Z" else int(fields[19])

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from serving.errors import CannotStart
-from serving.server import Runtime, check_platform
+from serving.runtime import Runtime, check_platform
 
 LOCKS = Path(__file__).parent / "locks"
 

@@ -7,7 +7,7 @@ import time
 from html import escape
 from importlib.resources import files
 
-from engine.ledger import ReleaseRow
+from engine.ledger.rows import ReleaseRow
 from engine.nouns import Outcome
 from engine.page import charts, slices
 from engine.page.charts import Line

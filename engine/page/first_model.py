@@ -10,7 +10,9 @@ import polars as pl
 
 from engine import evaluate, wiring
 from engine.data import table
-from engine.ledger import Cycle, Ledger, decode
+from engine.ledger import Ledger
+from engine.ledger.codec import decode
+from engine.ledger.rows import Cycle
 
 Metrics = dict[str, float]
 

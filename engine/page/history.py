@@ -9,7 +9,9 @@ from statistics import median
 from typing import Any
 
 from engine.explain import answered
-from engine.ledger import Cycle, Ledger, ReleaseRow, Step, decode
+from engine.ledger import Ledger
+from engine.ledger.codec import decode
+from engine.ledger.rows import Cycle, ReleaseRow, Step
 from engine.nouns import Decision, DriftReport, JobFailure, LiveScore, Rule, Scorecard, Training, Verdict
 
 Metrics = dict[str, float]

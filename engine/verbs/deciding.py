@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,10 +10,12 @@ import click
 from engine import completion as completing
 from engine.configuration import ConfigurationError, resolve, unknown
 from engine.opening import at_work, open_ledger, releases_of
+from engine.person import user
 from engine.verbs import OK, OVERRIDES, code_of
 
 if TYPE_CHECKING:
-    from engine.ledger import Cycle, Ledger
+    from engine.ledger import Ledger
+    from engine.ledger.rows import Cycle
 
 WAITING = click.option(
     "--version", "number", type=int, shell_complete=completing.waiting, help="Which, when more than one waits."
@@ -40,7 +41,7 @@ def rollback(version: int | None, overrides: tuple[str, ...]) -> None:
     """
     config = resolve(overrides)
     with releases_of(config, "rollback") as releases:
-        done = releases.rollback(version, getpass.getuser())
+        done = releases.rollback(version, user())
     if done.state == "failed":
         raise click.ClickException(f"{done.reason}; the stream is held: `warmstart resume` lets it go on")
     click.echo(f"{done.reason}; version {done.previous} is out, the stream is held: `warmstart resume` lets it go on")
@@ -77,7 +78,7 @@ def pause(reason: str, overrides: tuple[str, ...]) -> None:
     with open_ledger(config) as ledger:
         if held := ledger.held(name):
             raise ConfigurationError(f"the stream is held already ({held}); `warmstart resume` lets it go on")
-        ledger.hold(name, f"paused by {getpass.getuser()}" + (f": {reason.strip()}" if reason.strip() else ""))
+        ledger.hold(name, f"paused by {user()}" + (f": {reason.strip()}" if reason.strip() else ""))
     click.echo("the stream is held: `warmstart resume` lets it go on")
 
 
@@ -94,12 +95,12 @@ def approve(number: int | None, overrides: tuple[str, ...]) -> None:
     config = resolve(overrides)
     with releases_of(config, "approve") as releases:
         cycle = _waiting(releases.ledger, config["stream"]["name"], number)
-        done = releases.approve(cycle, _judged_against(releases.ledger, cycle), getpass.getuser())
+        done = releases.approve(cycle, _judged_against(releases.ledger, cycle), user())
         if done.state == "stale":
             raise ConfigurationError(f"{done.reason}; `warmstart retry {cycle.window.id}` trains and judges anew")
         if done.state == "failed":
             raise click.ClickException(done.reason)
-    click.echo(f"{done.reason}, approved by {getpass.getuser()}")
+    click.echo(f"{done.reason}, approved by {user()}")
 
 
 @click.command()
@@ -115,7 +116,7 @@ def reject(number: int | None, overrides: tuple[str, ...]) -> None:
     config = resolve(overrides)
     with releases_of(config, "reject") as releases:
         cycle = _waiting(releases.ledger, config["stream"]["name"], number)
-        reason = f"rejected by {getpass.getuser()}"
+        reason = f"rejected by {user()}"
         releases.turn_away(cycle, reason)
     click.echo(f"version {cycle.version} {reason}")
 
@@ -150,7 +151,7 @@ def retry(window: str, accept: bool, reason: str, overrides: tuple[str, ...]) ->
         if accept:
             _acceptable(ledger, latest)
         if latest.closed is not None or latest in ledger.awaiting_labels(name):
-            ledger.again(latest.window, Acceptance(getpass.getuser(), reason.strip() or "no reason given") if accept else None)
+            ledger.again(latest.window, Acceptance(user(), reason.strip() or "no reason given") if accept else None)
     try:
         with at_work(config, "retry") as (loop, _):
             closings = list(loop.carry_pending())
@@ -175,14 +176,14 @@ def trigger(reason: str, overrides: tuple[str, ...]) -> None:
     config = resolve(overrides)
     name = config["stream"]["name"]
     with open_ledger(config) as ledger:
-        ledger.announce(name, reason.strip(), getpass.getuser())
+        ledger.announce(name, reason.strip(), user())
         held = ledger.held(name)
     click.echo(f"the next window of {name} retrains" + (f" once the stream goes on; it is held ({held})" if held else ""))
 
 
 def _acceptable(ledger: Ledger, cycle: Cycle) -> None:
     """Refuse to accept what is not quarantined, or what nothing could be trained on."""
-    from engine.ledger import decode
+    from engine.ledger.codec import decode
     from engine.nouns import Breach, Outcome
 
     if cycle.outcome != Outcome.QUARANTINED:
@@ -208,7 +209,7 @@ def _waiting(ledger: Ledger, stream: str, number: int | None) -> Cycle:
 
 
 def _judged_against(ledger: Ledger, cycle: Cycle) -> int | None:
-    from engine.ledger import decode
+    from engine.ledger.codec import decode
     from engine.nouns import Scorecard
 
     judged = [step for step in ledger.steps(cycle.id) if step.name.startswith("judge.")]

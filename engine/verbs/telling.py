@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import click
 
 from engine import completion as completing
 from engine.configuration import ConfigurationError, resolve, resolve_outside, unknown
-from engine.opening import open_ledger, server_record, state_of
+from engine.opening import open_ledger, server_record
+from engine.state import state_of
 from engine.verbs import OVERRIDES
 
 FILES = click.Path(path_type=Path)
@@ -102,7 +103,7 @@ def drift(
     if reference is not None and current is not None:
         if what:
             raise click.UsageError(f"{what[0]!r}: two files are compared without a stream; set --effect, --limit and --segments")
-        _compare(reference, current, columns, segments, effect, limit, as_json, html)
+        _compare(reference, current, columns, {"effect": effect, "limit": limit, "segments": segments}, as_json, html)
         return
     names = [word for word in what if "=" not in word and not word.startswith("~")]
     if len(names) != 1:
@@ -125,14 +126,7 @@ def _of_window(window: str, overrides: Sequence[str], as_json: bool) -> None:
 
 
 def _compare(
-    reference: Path,
-    current: Path,
-    columns: Sequence[str],
-    segments: str | None,
-    effect: str,
-    limit: float,
-    as_json: bool,
-    html: Path | None,
+    reference: Path, current: Path, columns: Sequence[str], asked: Mapping[str, Any], as_json: bool, html: Path | None
 ) -> None:
     import dataclasses
 
@@ -142,8 +136,7 @@ def _compare(
     from engine.page.written import whole
 
     try:
-        limits = DriftLimits(effect=effect, limit=limit, segments=segments)  # type: ignore[arg-type]  # it says itself what it can be
-        found = comparison.of_files(reference, current, limits, columns or None)
+        found = comparison.of_files(reference, current, DriftLimits(**asked), columns or None)
     except (ValueError, FileNotFoundError) as error:
         raise ConfigurationError(str(error)) from error
     if html:

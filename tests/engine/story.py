@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from engine.ledger import Cycle, Ledger
+from engine.ledger import Ledger
+from engine.ledger.rows import Cycle
 from engine.nouns import (
     Breach,
     Champion,

@@ -27,7 +27,7 @@ from engine.alarms.anytime import (
     counted,
     number_scores,
 )
-from engine.ledger import decode, encode
+from engine.ledger.codec import decode, encode
 from engine.nouns import Column, Schema
 from kernels.hypergeometric import normal_scores
 

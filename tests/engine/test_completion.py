@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.ledger import Ledger, releases
+from engine.ledger import Ledger
+from engine.ledger.tables import releases
 from engine.nouns import Closing, Outcome, Window
 from tests.servers import require
 

@@ -16,7 +16,7 @@ import yaml
 from engine import evaluate, slices, wiring
 from engine.configuration import ConfigurationError, resolve
 from engine.gate import Gate
-from engine.ledger import decode, encode
+from engine.ledger.codec import decode, encode
 from engine.nouns import Rule, Scorecard, Verdict
 from engine.slices import SliceBy
 

@@ -12,9 +12,10 @@ import story
 from click.testing import CliRunner
 
 from engine import app, report
-from engine import ledger as tables
 from engine.configuration import ConfigurationError, resolve
-from engine.ledger import Cycle, Ledger, encode
+from engine.ledger import Ledger, tables
+from engine.ledger.codec import encode
+from engine.ledger.rows import Cycle
 from engine.locks import Locks
 from engine.nouns import PAST, Closing, Decision, Labelled, LiveScore, Outcome, Score
 from engine.opening import place_of

@@ -167,6 +167,23 @@ def test_what_is_to_be_built_needs_a_target(mine: Path) -> None:
         wiring.build(resolve(["stream.source=windows"])["stream"]["source"], "stream.source")
 
 
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("engine.modls.table.TableNet", "there is no module 'engine.modls'; did you mean 'engine.models'?"),
+        ("engine.models.table.TableNets", "there is no name in engine.models.table 'TableNets'; did you mean 'TableNet'?"),
+        ("engine.models.table.TableNets.of", "there is no name in engine.models.table 'TableNets'; did you mean 'TableNet'?"),
+        ("engine.models.table", "it is a module; say which class in it: engine.models.table.NAME"),
+    ],
+)
+def test_a_recorded_configuration_may_name_what_is_gone_since(target: str, message: str, mine: Path) -> None:
+    recorded = resolve([])
+    recorded["model"]["_target_"] = target
+    with pytest.raises(ConfigurationError) as refused:
+        wiring.parts(recorded)
+    assert str(refused.value) == f"model._target_: `{target}`: {message}"
+
+
 def test_a_mistake_in_a_module_of_ones_own_is_told_with_its_line(mine: Path) -> None:
     Path("strategies_of_mine.py").write_text("class Mine:\n    def draw(self:\n")
     said = refusal("strategy._target_=strategies_of_mine.Mine")

@@ -19,7 +19,7 @@ from engine import evaluate, metrics, profile, slices
 from engine.contracts.contract import Contract
 from engine.data import table
 from engine.gate import Gate
-from engine.ledger import decode, encode
+from engine.ledger.codec import decode, encode
 from engine.nouns import Column, Schema, Scorecard, Window
 from engine.slices import MISSING, OTHER, Cut, SliceBy
 from engine.windows import digest_of

@@ -58,23 +58,17 @@ def founded(runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Toy:
 
 
 @pytest.fixture
-def empty(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
+def empty(runtime: Path, tmp_path: Path) -> Iterator[Toy]:
     """A project in which nothing happened yet, its server started by another process. It is the current folder."""
-    yield from _in(Toy(tmp_path / "project").make(), monkeypatch)
+    with Toy(tmp_path / "project").make().served() as made:
+        yield made
 
 
 @pytest.fixture
-def toy(founded: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
+def toy(founded: Toy, tmp_path: Path) -> Iterator[Toy]:
     """A project with version 1 live and day 1 behind it, its server started by another process. It is the current folder."""
-    yield from _in(founded.copy(tmp_path / "project"), monkeypatch)
-
-
-def _in(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
-    monkeypatch.chdir(toy.root)
-    toy.serve()
-    yield toy
-    if (left := toy.server()) is not None:
-        left.stop(timeout=0.2)
+    with founded.copy(tmp_path / "project").served() as copied:
+        yield copied
 
 
 @pytest.fixture

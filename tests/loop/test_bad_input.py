@@ -12,11 +12,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from toy import ROWS, Toy, rows
+from toy import ROWS, Toy, one, rows, the_next_good_window_is_served
 
 from engine.configuration import ConfigurationError
 from engine.loop import Loop
-from engine.nouns import Closing
 
 DAYS = itertools.count(100)
 Change = Callable[[pl.DataFrame], pl.DataFrame]
@@ -31,27 +30,9 @@ def some(column: str, value: object, share: float = 0.01) -> Change:
 @pytest.fixture(scope="module")
 def at_work(founded: Toy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Toy, Loop]]:
     """One engine at work through all of this, as it would be."""
-    toy = founded.copy(tmp_path_factory.mktemp("bad") / "project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(toy.root)
-        toy.serve()
-        with toy.engine() as engine:
-            yield toy, engine
-        if (left := toy.server()) is not None:
-            left.stop(timeout=0.2)
-
-
-def one(engine: Loop) -> Closing:
-    (closing,) = engine.carry_pending()
-    return closing
-
-
-def the_next_good_window_is_served(toy: Toy, engine: Loop) -> None:
-    day = next(DAYS)
-    toy.land(f"day-{day}", rows(day))
-    closing = one(engine)
-    assert (closing.outcome, closing.version) == ("kept", 1)
-    assert toy.answer().version == 1
+    project = founded.copy(tmp_path_factory.mktemp("bad") / "project")
+    with project.served() as toy, toy.engine() as engine:
+        yield toy, engine
 
 
 @pytest.mark.parametrize(
@@ -94,7 +75,7 @@ def test_a_broken_window_is_quarantined_with_its_reason(at_work: tuple[Toy, Loop
     closing = one(engine)
     assert closing.outcome == "quarantined"
     assert closing.reason.startswith(message)
-    the_next_good_window_is_served(toy, engine)
+    the_next_good_window_is_served(toy, engine, next(DAYS))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +97,7 @@ def test_what_can_be_borne_is_borne(at_work: tuple[Toy, Loop], change: Change) -
     toy.land(f"day-{day}", change(rows(day)))
     closing = one(engine)
     assert (closing.outcome, closing.reason) == ("kept", "0 columns drifted, 1 needed")
-    the_next_good_window_is_served(toy, engine)
+    the_next_good_window_is_served(toy, engine, next(DAYS))
 
 
 def test_a_file_cut_short_is_waited_for_and_then_quarantined(at_work: tuple[Toy, Loop]) -> None:
@@ -131,7 +112,7 @@ def test_a_file_cut_short_is_waited_for_and_then_quarantined(at_work: tuple[Toy,
     assert closing.outcome == "quarantined"
     assert closing.reason.startswith("the file cannot be read as Parquet (")
     assert "deliver it again" in closing.reason
-    the_next_good_window_is_served(toy, engine)
+    the_next_good_window_is_served(toy, engine, next(DAYS))
 
 
 def test_a_file_whose_middle_is_damaged_is_quarantined(at_work: tuple[Toy, Loop]) -> None:
@@ -144,7 +125,7 @@ def test_a_file_whose_middle_is_damaged_is_quarantined(at_work: tuple[Toy, Loop]
     closing = one(engine)
     assert closing.outcome == "quarantined"
     assert closing.reason.startswith("the file cannot be read as Parquet (")
-    the_next_good_window_is_served(toy, engine)
+    the_next_good_window_is_served(toy, engine, next(DAYS))
 
 
 def test_text_that_is_no_utf8_is_quarantined(at_work: tuple[Toy, Loop]) -> None:
@@ -159,7 +140,7 @@ def test_text_that_is_no_utf8_is_quarantined(at_work: tuple[Toy, Loop]) -> None:
     closing = one(engine)
     assert closing.outcome == "quarantined"
     assert closing.reason.startswith("the file cannot be read as Parquet (")
-    the_next_good_window_is_served(toy, engine)
+    the_next_good_window_is_served(toy, engine, next(DAYS))
 
 
 def test_too_few_rows_wait_for_the_next_window_and_go_with_it(at_work: tuple[Toy, Loop]) -> None:
@@ -172,7 +153,7 @@ def test_too_few_rows_wait_for_the_next_window_and_go_with_it(at_work: tuple[Toy
     window = toy.cycles()[-1].window
     assert (window.id, window.rows) == (f"day-{first}..day-{second}", 40 + ROWS)
     assert list(engine.carry_pending()) == []
-    the_next_good_window_is_served(toy, engine)
+    the_next_good_window_is_served(toy, engine, next(DAYS))
 
 
 def test_the_same_window_twice_is_worked_on_once(at_work: tuple[Toy, Loop]) -> None:
@@ -182,7 +163,7 @@ def test_the_same_window_twice_is_worked_on_once(at_work: tuple[Toy, Loop]) -> N
     toy.land(f"day-{day}-again", rows(day))
     assert one(engine).outcome == "kept"
     assert list(engine.carry_pending()) == []
-    the_next_good_window_is_served(toy, engine)
+    the_next_good_window_is_served(toy, engine, next(DAYS))
 
 
 def test_a_loss_that_turns_nan_rejects_the_challenger_and_says_what_to_do(toy: Toy) -> None:
@@ -193,7 +174,7 @@ def test_a_loss_that_turns_nan_rejects_the_challenger_and_says_what_to_do(toy: T
     assert closing.reason.startswith("the loss on day-2 became nan by step ")
     assert "lower model.learning_rate" in closing.reason
     with toy.engine() as engine:
-        the_next_good_window_is_served(toy, engine)
+        the_next_good_window_is_served(toy, engine, next(DAYS))
 
 
 # classes

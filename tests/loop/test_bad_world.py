@@ -19,17 +19,17 @@ import impostors
 import numpy as np
 import polars as pl
 import pytest
-from toy import ROWS, STREAM, Toy, rows
+from pydantic import TypeAdapter
+from toy import ROWS, STREAM, Toy, one, rows, the_next_good_window_is_served
 
 import serving.endpoint
-import serving.server
 from engine import app, jobs, verbs
 from engine.data import table
 from engine.jobs import JobLost
 from engine.loop import Interrupted, Loop
-from engine.nouns import Closing, JobFailure, JobSpec
-from engine.train import TypeAdapter
+from engine.nouns import JobFailure, JobSpec
 from serving.errors import Unreachable
+from serving.processes import kill_all
 
 DAYS = itertools.count(200)
 EXTERNAL = ("serving=external", "serving.repository=.warmstart/models")
@@ -38,27 +38,9 @@ EXTERNAL = ("serving=external", "serving.repository=.warmstart/models")
 @pytest.fixture(scope="module")
 def at_work(founded: Toy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Toy, Loop]]:
     """One engine at work through all of this, as it would be."""
-    toy = founded.copy(tmp_path_factory.mktemp("world") / "project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(toy.root)
-        toy.serve()
-        with toy.engine("gate.margin=1000", "stream.contract.learn=0") as engine:
-            yield toy, engine
-        if (left := toy.server()) is not None:
-            left.stop(timeout=0.2)
-
-
-def one(engine: Loop) -> Closing:
-    (closing,) = engine.carry_pending()
-    return closing
-
-
-def the_next_good_window_is_served(toy: Toy, engine: Loop) -> None:
-    day = next(DAYS)
-    toy.land(f"day-{day}", rows(day))
-    closing = one(engine)
-    assert (closing.outcome, closing.version) == ("kept", 1)
-    assert toy.answer().version == 1
+    project = founded.copy(tmp_path_factory.mktemp("world") / "project")
+    with project.served() as toy, toy.engine("gate.margin=1000", "stream.contract.learn=0") as engine:
+        yield toy, engine
 
 
 @contextlib.contextmanager
@@ -121,7 +103,7 @@ def test_a_window_that_is_lost_while_it_is_carried_is_quarantined(
     assert closing.reason.startswith(f"{why}: deliver it again, or put the file back and `warmstart retry` it (report: ")
     if path.is_dir():
         path.rmdir()
-    the_next_good_window_is_served(toy, engine)
+    the_next_good_window_is_served(toy, engine, next(DAYS))
 
 
 @pytest.mark.parametrize("step", ["train", "judge.1"])
@@ -133,7 +115,7 @@ def test_a_window_that_is_lost_before_it_was_learnt_from_is_quarantined(at_work:
         closing = one(engine)
     assert closing.outcome == "quarantined"
     assert closing.reason.startswith("it is gone: deliver it again")
-    the_next_good_window_is_served(toy, engine)
+    the_next_good_window_is_served(toy, engine, next(DAYS))
 
 
 def test_other_bytes_under_a_windows_name_are_a_window_of_their_own(at_work: tuple[Toy, Loop]) -> None:
@@ -282,7 +264,7 @@ def test_a_server_that_is_killed_is_started_again_and_the_window_ends(at_work: t
         assert one(engine).outcome == "kept"
     if step != "close":
         assert said[0].startswith("no model server answers at 127.0.0.1:")
-    the_next_good_window_is_served(toy, engine)
+    the_next_good_window_is_served(toy, engine, next(DAYS))
 
 
 @pytest.mark.parametrize("other", [impostors.web, impostors.mute])
@@ -290,7 +272,7 @@ def test_other_programs_on_the_ports_of_a_killed_server_are_left_alone(
     at_work: tuple[Toy, Loop], other: Callable[..., contextlib.AbstractContextManager[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toy, engine = at_work
-    monkeypatch.setattr(serving.server, "_ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("serving.probing.ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(serving.endpoint, "CONTROL_SECONDS", 0.5)
     day = next(DAYS)
     toy.land(f"day-{day}", rows(day))
@@ -300,7 +282,7 @@ def test_other_programs_on_the_ports_of_a_killed_server_are_left_alone(
     with contextlib.ExitStack() as there:
 
         def taken() -> None:
-            serving.server._kill(server.id)  # with its stubs, which inherit its ports
+            kill_all(server.id)  # with its stubs, which inherit its ports
             for port in (grpc, http):
                 impostors.until_free(port)
                 there.enter_context(other(port=port))
@@ -311,7 +293,7 @@ def test_other_programs_on_the_ports_of_a_killed_server_are_left_alone(
     now = toy.server()
     assert now is not None
     assert now.address != server.address
-    the_next_good_window_is_served(toy, engine)
+    the_next_good_window_is_served(toy, engine, next(DAYS))
 
 
 def test_a_server_that_stands_still_is_waited_for(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -442,7 +424,8 @@ def test_a_clock_that_is_set_back_changes_no_order_and_no_duration(
     # Not everybody's: gRPC counts its deadlines in Python's time, and takes them for its own, which stays.
     shift = [0.0]
     set_back = SimpleNamespace(**vars(time) | {"time": lambda: time.time() + shift[0]})
-    for module in ("ledger", "registry", "windows"):
+    ledger = (f"ledger.{each}" for each in ("cycles", "database", "events", "releases", "results", "steps"))
+    for module in (*ledger, "registry", "windows"):
         monkeypatch.setattr(f"engine.{module}.time", set_back)
     with toy.engine("gate.margin=-1") as engine:
         toy.land("day-2", rows(2))

@@ -8,7 +8,8 @@ import pytest
 from toy import SCHEMA, Toy, rows
 
 from engine.configuration import resolve
-from engine.ledger import Cycle, Ledger
+from engine.ledger import Ledger
+from engine.ledger.rows import Cycle
 from engine.nouns import Champion, Closing, JobSpec, Outcome, Score, Slices, Training, Verdict, Window
 from engine.opening import place_of, registry_of
 from engine.registry import FilesRemoved, Registry, RegistryUnreachable

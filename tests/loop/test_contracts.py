@@ -7,12 +7,10 @@ from collections.abc import Iterator
 
 import polars as pl
 import pytest
-from toy import ROWS, Toy, rows
+from toy import ROWS, Toy, one, rows
 
 from engine.configuration import ConfigurationError
 from engine.contracts import learning
-from engine.loop import Loop
-from engine.nouns import Closing
 
 LIMIT = "+stream.contract.columns.speed={max: 8}"
 
@@ -23,21 +21,11 @@ def fast(day: int) -> pl.DataFrame:
     return rows(day).with_columns(too_fast.alias("speed"))
 
 
-def one(engine: Loop) -> Closing:
-    (closing,) = engine.carry_pending()
-    return closing
-
-
 @pytest.fixture(scope="module")
 def project(founded: Toy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toy]:
     """A project for all of this, its server started by another process."""
-    toy = founded.copy(tmp_path_factory.mktemp("contracts") / "project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(toy.root)
-        toy.serve()
+    with founded.copy(tmp_path_factory.mktemp("contracts") / "project").served() as toy:
         yield toy
-        if (left := toy.server()) is not None:
-            left.stop(timeout=0.2)
 
 
 def test_a_window_that_breaks_a_limit_is_put_aside_with_its_rows_and_passes_when_a_person_accepts_it(

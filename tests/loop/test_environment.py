@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from toy import Toy, rows
 
-from engine.ledger import LAYOUT
+from engine.ledger.tables import LAYOUT
 
 ROOT = Path(__file__).parents[2]
 USAGE, OUTAGE = 2, 75

@@ -22,12 +22,8 @@ def far(runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
     made = Toy(tmp_path_factory.mktemp("far") / "project")
     made.root.mkdir()
     (made.root.parent / "supplier" / "toy").mkdir(parents=True)
-    with web.serving(made.root.parent / "supplier") as server, pytest.MonkeyPatch.context() as patch:
-        patch.chdir(made.root)
-        made.serve()
+    with web.serving(made.root.parent / "supplier") as server, made.served():
         yield made, server
-        if (left := made.server()) is not None:
-            left.stop(timeout=0.2)
 
 
 def land(toy: Toy, day: int, turned: bool = False) -> None:

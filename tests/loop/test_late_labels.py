@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from toy import ROWS, STREAM, Toy, rows
+from toy import ROWS, STREAM, Toy, one, rows
 
 from engine import app
 from engine.configuration import resolve
 from engine.ledger import Ledger
 from engine.loop import Loop
-from engine.nouns import Closing
 from engine.windows import SourceError
 
 LATER = STREAM.replace("  target: wear\n", "  target: wear\n  labels: {folder: labels, key: id, coverage: 0.75}\n")
@@ -51,11 +50,6 @@ def carried(engine: Loop) -> list[tuple[str, str]]:
     ended: list[str] = []
     engine.listener.closed = lambda window, closing, seconds: ended.append(window.id)  # type: ignore[method-assign]
     return [(ended[-1], closing.outcome.value) for closing in engine.carry_pending()]
-
-
-def one(engine: Loop) -> Closing:
-    (closing,) = engine.carry_pending()
-    return closing
 
 
 def step(toy: Toy, day: int, name: str) -> dict[str, object]:
@@ -93,27 +87,18 @@ def begun(runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Toy:
     return toy
 
 
-def served(toy: Toy, patch: pytest.MonkeyPatch) -> Iterator[Toy]:
-    patch.chdir(toy.root)
-    toy.serve()
-    yield toy
-    if (left := toy.server()) is not None:
-        left.stop(timeout=0.2)
-
-
 @pytest.fixture
-def later(begun: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
+def later(begun: Toy, tmp_path: Path) -> Iterator[Toy]:
     """A project with version 1 live. It is the current folder."""
-    yield from served(begun.copy(tmp_path / "project"), monkeypatch)
+    with begun.copy(tmp_path / "project").served() as toy:
+        yield toy
 
 
 @pytest.fixture(scope="module")
 def at_work(begun: Toy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Toy, Loop]]:
     """One engine at work through all the tests that leave version 1 live."""
-    with pytest.MonkeyPatch.context() as patch:
-        for toy in served(begun.copy(tmp_path_factory.mktemp("later") / "project"), patch):
-            with toy.engine() as engine:
-                yield toy, engine
+    with begun.copy(tmp_path_factory.mktemp("later") / "project").served() as toy, toy.engine() as engine:
+        yield toy, engine
 
 
 # one engine, version 1 live
@@ -369,9 +354,9 @@ def test_a_score_belongs_to_the_version_that_answered_though_another_is_live_by_
 
 @pytest.mark.slow
 def test_the_first_window_waits_for_its_labels_and_the_ones_behind_it_do_not_train_a_second_first_version(
-    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runtime: Path, tmp_path: Path
 ):
-    for toy in served(make(tmp_path / "project"), monkeypatch):
+    with make(tmp_path / "project").served() as toy:
         with toy.engine() as engine:
             truths = {day: land(toy, day) for day in (1, 2, 3)}
             assert carried(engine) == []
@@ -412,14 +397,12 @@ def test_a_drafted_stream_with_labels_works_as_it_is(later: Toy, monkeypatch: py
 
 
 @pytest.mark.slow
-def test_the_example_of_the_page_does_what_the_page_says(
-    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_the_example_of_the_page_does_what_the_page_says(runtime: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     page = (Path(__file__).parents[2] / "docs" / "labels.md").read_text()
     toy = Toy(tmp_path / "project")
     for folder in ("stream", "windows", "labels"):
         (toy.root / folder).mkdir(parents=True)
-    for _ in served(toy, monkeypatch):
+    with toy.served():
         for kind, block in re.findall(r"^```(\w*)\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
             if kind == "yaml":
                 Path("stream/wear.yaml").write_text(block)

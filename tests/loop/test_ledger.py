@@ -17,8 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from postgres import Cluster
 
-from engine import ledger as module
-from engine.ledger import Cycle, FencedOut, Ledger, LedgerError, Steps
+from engine.ledger import Ledger
+from engine.ledger.codec import decode
+from engine.ledger.cycles import INTERRUPTED, SEQUENCE
+from engine.ledger.database import FencedOut, LedgerError
+from engine.ledger.rows import Cycle
+from engine.ledger.steps import Steps
+from engine.ledger.tables import LAYOUT, layout
 from engine.nouns import Acceptance, Closing, Decision, Outcome, Score, Window
 
 ONE = Window("toy", "day-1", "/data/day-1.parquet", "a" * 64, 800, "2024-01-01T00:00:00", "2024-01-01T13:19:00")
@@ -117,7 +122,7 @@ def test_an_acceptance_is_there_with_the_attempt_that_it_opens(ledger: Ledger):
     ledger.record(ledger.open(joined), "close", Closing(Outcome.QUARANTINED, "too fast"), 0.0)
     second = ledger.again(joined, Acceptance("somebody", "the storm was real"))
     (step,) = ledger.steps(second.id)
-    assert (step.name, module.decode(Acceptance, step.result)) == ("accept", Acceptance("somebody", "the storm was real"))
+    assert (step.name, decode(Acceptance, step.result)) == ("accept", Acceptance("somebody", "the storm was real"))
     assert ledger.open(joined) == replace(second, fresh=False)
     assert ledger.unfinished("toy")[0].window == joined
 
@@ -125,15 +130,15 @@ def test_an_acceptance_is_there_with_the_attempt_that_it_opens(ledger: Ledger):
 def test_work_begun_by_an_older_sequence_of_steps_starts_a_new_attempt(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
     old = ledger.open(ONE)
     ledger.record(old, "validate", (), 0.0)
-    monkeypatch.setattr(module, "SEQUENCE", module.SEQUENCE + 1)
+    monkeypatch.setattr("engine.ledger.cycles.SEQUENCE", SEQUENCE + 1)
     new = ledger.open(ONE)
     assert (new.attempt, ledger.steps(new.id)) == (2, [])
-    assert ledger.cycle(old.id).outcome == module.INTERRUPTED
+    assert ledger.cycle(old.id).outcome == INTERRUPTED
 
 
 def test_a_kill_between_setting_aside_and_starting_anew_starts_anew(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
     old = ledger.open(ONE)
-    monkeypatch.setattr(module, "SEQUENCE", module.SEQUENCE + 1)
+    monkeypatch.setattr("engine.ledger.cycles.SEQUENCE", SEQUENCE + 1)
     ledger._set_aside(old)
     assert ledger.open(ONE).attempt == 2
 
@@ -235,13 +240,13 @@ def test_many_processes_may_open_a_new_ledger_in_the_same_moment(url: str):
         list(pool.map(start, range(8)))
     engine = sa.create_engine(url)
     with engine.connect() as connection:
-        assert connection.execute(sa.select(module.layout.c.version)).scalars().all() == [module.LAYOUT]
+        assert connection.execute(sa.select(layout.c.version)).scalars().all() == [LAYOUT]
     engine.dispose()
 
 
 def test_a_ledger_of_another_layout_is_refused_with_the_remedy(url: str, monkeypatch: pytest.MonkeyPatch):
     Ledger(url).close()
-    monkeypatch.setattr(module, "LAYOUT", 99)
+    monkeypatch.setattr("engine.ledger.database.LAYOUT", 99)
     with pytest.raises(
         LedgerError, match=r"an older version of warmstart \(table layout 3, this one reads 99\): run an older version, or point"
     ):

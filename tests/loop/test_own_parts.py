@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from toy import Toy
+from toy import Toy, command
 
-from engine import app, wiring
+from engine import wiring
 from engine.configuration import ConfigurationError, resolve
 from engine.data import table
 from engine.nouns import Decision, LiveScore
@@ -45,20 +45,9 @@ def project(runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         if not addition:
             (made.root / name).write_text(text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(made.root)
         patch.setattr(sys, "path", list(sys.path))
-        made.serve()
-        yield made
-        if (left := made.server()) is not None:
-            left.stop(timeout=0.2)
-
-
-def command(*words: str) -> int:
-    try:
-        app.cli(list(words), standalone_mode=False)
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
+        with made.served():
+            yield made
 
 
 def ask(project: Toy, stream: str, day: int) -> np.ndarray:  # type: ignore[type-arg]
@@ -129,7 +118,10 @@ def test_a_source_of_ones_own_writes_windows(project: Toy) -> None:
             ["model._target_=my_model.WideDep"],
             r"`my_model\.WideDep`: there is no name in my_model 'WideDep'; did you mean 'WideDeep'\?",
         ),
-        (["model._target_=my_model"], r"model: `_target_: my_model` names a module; say which class in it: my_model\.NAME"),
+        (
+            ["model._target_=my_model"],
+            r"^model.*=my_model: `my_model`: it is a module; say which class in it: my_model\.NAME",
+        ),
         (["strategy._target_=engine.strategies.wram.Warm"], r"strategy\._target_=.*did you mean 'engine\.strategies\.warm'\?"),
         (["trigger._target_=my_trigger.Weekday"], r"there is no setting 'trigger\.triggers'.*`override /trigger: NAME`"),
         (["trigger.triggers=[{_target_:my_trigger.Weekdy}]"], r"`my_trigger\.Weekdy`: .*did you mean 'Weekday'\?"),

@@ -17,9 +17,9 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn import datasets
-from toy import Toy
+from toy import Toy, command
 
-from engine import app, wiring
+from engine import wiring
 from engine.configuration import resolve
 from engine.data import table
 from engine.nouns import LiveScore
@@ -108,20 +108,8 @@ STREAMS = {
 def project(runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toy]:
     made = Toy(tmp_path_factory.mktemp("own") / "project")
     made.root.mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(made.root)
-        made.serve()
+    with made.served():
         yield made
-        if (left := made.server()) is not None:
-            left.stop(timeout=0.2)
-
-
-def command(*words: str) -> int:
-    try:
-        app.cli(list(words), standalone_mode=False)
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long if name == "arrivals" else ()) for name in STREAMS])

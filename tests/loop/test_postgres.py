@@ -12,7 +12,8 @@ from postgres import Cluster
 from toy import Toy, rows
 
 from engine import app, verbs
-from engine.ledger import FencedOut, Ledger, LedgerUnreachable
+from engine.ledger import Ledger
+from engine.ledger.database import FencedOut, LedgerUnreachable
 from engine.locks import Busy, Locks
 from engine.nouns import Window
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,9 +18,10 @@ import polars as pl
 from engine import app
 from engine.configuration import resolve
 from engine.data import table
-from engine.ledger import Cycle, Ledger, ReleaseRow
+from engine.ledger import Ledger
+from engine.ledger.rows import Cycle, ReleaseRow
 from engine.loop import Loop
-from engine.nouns import Column, Schema
+from engine.nouns import Closing, Column, Schema
 from engine.opening import at_work
 from serving.endpoint import Answer, Endpoint
 from serving.repository import Repository
@@ -108,13 +109,8 @@ class Toy:
     # the verbs
 
     def __call__(self, *args: str) -> int:
-        """Run a verb as the command does, in this process; returns its exit code or raises its error."""
-        verb, *rest = args
-        try:
-            app.cli([verb, *rest, "stream=toy"], standalone_mode=False)
-        except SystemExit as end:
-            return int(end.code or 0)
-        return 0
+        """A verb on this stream, as `command` runs it."""
+        return command(*args, "stream=toy")
 
     @contextmanager
     def engine(self, *overrides: str, verb: str = "update") -> Iterator[Loop]:
@@ -177,6 +173,17 @@ class Toy:
         record.write_text(json.dumps(json.loads(record.read_text()) | {"owner": os.getppid()}))
         return server
 
+    @contextmanager
+    def served(self) -> Iterator[Toy]:
+        """The current folder, its server started by another process, for as long as the block lasts."""
+        with chdir(self.root):
+            self.serve()
+            try:
+                yield self
+            finally:
+                if (left := self.server()) is not None:
+                    left.stop(timeout=0.2)
+
     def server(self) -> EmbeddedServer | None:
         return EmbeddedServer.find(self.state / "server")
 
@@ -185,6 +192,29 @@ class Toy:
         server = self.server()
         assert server is not None, "no server runs"
         return ask(server.address)
+
+
+def command(*words: str) -> int:
+    """Run a verb as the command does, in this process; returns its exit code or raises its error."""
+    try:
+        app.cli(list(words), standalone_mode=False)
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def one(engine: Loop) -> Closing:
+    """Carry the one window that is pending."""
+    (closing,) = engine.carry_pending()
+    return closing
+
+
+def the_next_good_window_is_served(toy: Toy, engine: Loop, day: int) -> None:
+    """Whatever came before, and version 1 is live."""
+    toy.land(f"day-{day}", rows(day))
+    closing = one(engine)
+    assert (closing.outcome, closing.version) == ("kept", 1)
+    assert toy.answer().version == 1
 
 
 def ask(address: str) -> Answer:

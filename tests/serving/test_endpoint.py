@@ -13,8 +13,8 @@ from air import CONFIG, expected, files, packed, rows
 from serving.config import ModelConfig, Tensor
 from serving.endpoint import Endpoint
 from serving.errors import Refused, Unreachable
+from serving.probing import free_ports
 from serving.release import Deployment
-from serving.server import free_ports
 
 
 @pytest.fixture(scope="module")

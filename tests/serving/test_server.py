@@ -11,24 +11,27 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from air import CONFIG, files, rows
 
-import serving.server
 from serving.endpoint import Endpoint
 from serving.errors import Refused
+from serving.probing import free_ports, name_at
+from serving.processes import carrying, start_time
 from serving.release import Deployment
 from serving.repository import Repository
-from serving.server import EmbeddedServer, Runtime, free_ports
+from serving.runtime import Runtime
+from serving.server import EmbeddedServer
 
 Launch = Callable[..., EmbeddedServer]
 
 
 def alive(server: EmbeddedServer) -> list[int]:
-    return serving.server._carrying(server.id)
+    return carrying(server.id)
 
 
 def release(models: Path, tmp_path: Path, name: str = "air", version: int = 1) -> None:
@@ -128,7 +131,7 @@ def test_stubs_that_outlived_their_server_are_removed_and_clients_find_the_next_
     release(tmp_path / "models", tmp_path)
     dead = launch(loads=("air",))
     os.kill(dead.pid, signal.SIGKILL)
-    while serving.server._start_time(dead.pid) is not None:
+    while start_time(dead.pid) is not None:
         time.sleep(0.01)
     assert EmbeddedServer.find(tmp_path / "state") is None
     server = launch(loads=("air",))
@@ -173,7 +176,7 @@ def test_a_pid_that_came_again_is_neither_adopted_nor_killed(launch: Launch, tmp
 
 def test_another_server_at_our_port_is_not_taken_for_ours(launch: Launch, runtime, tmp_path):
     server = launch()
-    other = EmbeddedServer(**{**serving.server._fields(server), "id": "warmstart-of-somebody-else"})
+    other = EmbeddedServer(**{**asdict(server), "id": "warmstart-of-somebody-else"})
     assert not other.answers()
 
 
@@ -192,7 +195,7 @@ def test_whatever_another_program_answers_it_is_not_taken_for_a_server(body: byt
     with HTTPServer(("127.0.0.1", 0), Same) as other:
         thread = threading.Thread(target=other.handle_request)
         thread.start()
-        assert serving.server._name(f"http://127.0.0.1:{other.server_port}") is None
+        assert name_at(f"http://127.0.0.1:{other.server_port}") is None
         thread.join()
 
 
@@ -205,7 +208,7 @@ def test_a_torn_record_does_not_keep_the_server_from_starting(launch: Launch, tm
 def test_a_port_taken_in_the_last_moment_costs_another_attempt(launch: Launch, server: EmbeddedServer, monkeypatch):
     taken = int(server.address.rpartition(":")[2])
     offers = [(taken, *free_ports()[1:]), (free_ports()[0], taken, free_ports()[2]), free_ports()]
-    monkeypatch.setattr(serving.server, "free_ports", lambda: offers.pop(0))
+    monkeypatch.setattr("serving.server.free_ports", lambda: offers.pop(0))
     mine = launch()
     assert mine.answers()
     assert mine.id != server.id

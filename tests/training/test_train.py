@@ -15,15 +15,19 @@ import onnxruntime
 import pytest
 import pytorch_lightning as lightning
 import torch
+from pydantic import TypeAdapter
 from stream import SCHEMA, job, week, window
 
 from engine import export, train
 from engine.data import golden, table
-from engine.data.batches import Batches
+from engine.data.batches import Batches, tensors
 from engine.data.table import Arrays
 from engine.intact import WindowLost
 from engine.nouns import JobSpec, Slices, Training
 from engine.strategies.replay import Replay
+from engine.training import fitting
+from engine.training.rows import rows_of
+from engine.training.weights import build, load
 from engine.windows import digest_of
 
 REPOSITORY = Path(__file__).parents[2]
@@ -133,12 +137,12 @@ def test_the_best_weights_on_the_stop_slice_are_kept(champion: Training, tmp_pat
     result = train.fit(spec)
     assert result.rows_stop == 120
     assert result.stop_loss is not None
-    module = train._build(spec)
-    train._load(module, torch.load(Path(result.folder) / "checkpoint.ckpt", weights_only=True))
+    module = build(spec)
+    load(module, torch.load(Path(result.folder) / "checkpoint.ckpt", weights_only=True))
     frame = table.read(spec.fresh, SCHEMA)[360:480]
     inputs, target = table.inputs(frame, SCHEMA), table.target(frame, SCHEMA)
     module.eval().requires_grad_(False)
-    batch = train.tensors(inputs, module.vocabularies), torch.from_numpy(target)
+    batch = tensors(inputs, module.vocabularies), torch.from_numpy(target)
     assert float(module.validation_step(batch, 0)) == pytest.approx(result.stop_loss, rel=1e-5)
 
 
@@ -149,7 +153,7 @@ def test_a_finished_job_is_not_done_again(champion: Training, monkeypatch: pytes
 
 
 def _spec(training: Training) -> JobSpec:
-    return train.TypeAdapter(JobSpec).validate_json((Path(training.folder) / "job.json").read_bytes())
+    return TypeAdapter(JobSpec).validate_json((Path(training.folder) / "job.json").read_bytes())
 
 
 def test_a_folder_of_another_job_is_refused(champion: Training) -> None:
@@ -178,7 +182,7 @@ def test_an_interrupted_fit_goes_on_and_ends_as_if_nothing_had_happened(
             yield batch
 
     everything = Batches.__iter__
-    monkeypatch.setattr(train, "CHECKPOINT_EVERY", 0.0)
+    monkeypatch.setattr(fitting, "CHECKPOINT_EVERY", 0.0)
     monkeypatch.setattr(Batches, "__iter__", until_killed)
     spec = job(tmp_path, "half", windows, parent=champion.folder, **changes)
     with pytest.raises(Killed):
@@ -197,7 +201,10 @@ def test_a_killed_program_goes_on_when_it_is_started_again(tmp_path: Path) -> No
     path, last = tmp_path / "spec.json", Path(spec.folder) / "last.ckpt"
     path.write_text(json.dumps(dataclasses.asdict(spec)))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    often = "import sys, engine.train as t; t.CHECKPOINT_EVERY = 0.2; t.main(sys.argv[1])"
+    often = (
+        "import sys; from engine import train; from engine.training import fitting; "
+        "fitting.CHECKPOINT_EVERY = 0.2; train.main(sys.argv[1])"
+    )
     process = subprocess.Popen([sys.executable, "-c", often, str(path)], cwd=REPOSITORY, env=environment)
     until = time.monotonic() + 60
     while not last.exists() and time.monotonic() < until:
@@ -215,7 +222,7 @@ def test_a_killed_program_goes_on_when_it_is_started_again(tmp_path: Path) -> No
 
 
 def test_a_loss_that_is_no_number_ends_the_job_in_words(tmp_path: Path) -> None:
-    with pytest.raises(train.TrainingDiverged, match=r"the loss on week-00 became .* lower model\.learning_rate"):
+    with pytest.raises(fitting.TrainingDiverged, match=r"the loss on week-00 became .* lower model\.learning_rate"):
         train.fit(job(tmp_path, "a", [window(tmp_path, 0)], model={"learning_rate": 1e30}))
     assert not (tmp_path / "a" / "result.json").exists()
 
@@ -242,7 +249,7 @@ def test_older_windows_that_are_lost_are_left_out_and_named(tmp_path: Path) -> N
 
 def test_windows_are_cut_by_time_though_an_older_one_comes_later(tmp_path: Path) -> None:
     windows = [window(tmp_path, number) for number in (1, 2, 0)]
-    rows = train._rows(job(tmp_path, "a", windows, slices=Slices(stop=0.2, judge=0.2, min_stop_rows=1)), Replay())
+    rows = rows_of(job(tmp_path, "a", windows, slices=Slices(stop=0.2, judge=0.2, min_stop_rows=1)), Replay())
     assert rows.fitted["time"].is_sorted()
     assert rows.fitted["time"].max() < rows.stop["time"].min()
     assert rows.stop["time"].max() < rows.judge["time"].min()
@@ -305,8 +312,8 @@ class NotLearner(lightning.LightningModule):
 
 
 def test_predictions_by_torch_and_graph_start_from_the_same_raw_rows(champion: Training, tmp_path: Path) -> None:
-    module = train._build(_spec(champion))
-    train._load(module, torch.load(Path(champion.folder) / "checkpoint.ckpt", weights_only=True))
+    module = build(_spec(champion))
+    load(module, torch.load(Path(champion.folder) / "checkpoint.ckpt", weights_only=True))
     inputs = table.inputs(table.read(window(tmp_path, 5), SCHEMA), SCHEMA)
     session = onnxruntime.InferenceSession(Path(champion.folder) / "model.onnx", providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(

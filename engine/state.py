@@ -1,0 +1,22 @@
+"""Where a platform keeps things in files: the folders of its state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def state_of(config: Mapping[str, Any]) -> Path:
+    """The folder of everything that a platform keeps in files."""
+    return Path(config["platform"]["state"]).absolute()
+
+
+def gathered(config: Mapping[str, Any], stream: str) -> Path:
+    """The folder of the windows that were joined from small ones."""
+    return state_of(config) / "gathered" / stream
+
+
+def copies_of(config: Mapping[str, Any], stream: str) -> Path:
+    """The folder of a stream's windows that were fetched from elsewhere."""
+    return state_of(config) / "windows" / stream

@@ -1,0 +1,92 @@
+"""The live version is asked about a window: what it says, how the data differ, how good the answers were."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine import drift, evaluate, profile
+from engine.alarms import anytime
+from engine.alarms.anytime import Monitor, Watch
+from engine.data import table
+from engine.labels import ROW, folder_of
+from engine.nouns import Champion, DriftReport, Labelled, LiveScore, Predicted, Window
+from engine.profile import Profile
+from engine.stream.at_work import AtWork, frame_of, landed, predicted
+from serving.errors import Refused, Unreachable
+
+QUIET = 200  # windows that limits are learnt from
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What the monitor knows, and the champion that it watches for."""
+
+    version: int
+    watch: Watch
+
+
+class Answering(AtWork):
+    """The steps that look at the champion through a window."""
+
+    def predict(self, window: Window) -> Predicted:
+        """Ask the live endpoint about the whole window before anybody trains on it."""
+        arrays = table.inputs(landed(window, self.parts.schema), self.parts.schema)
+        try:
+            answer = self.outside.deployment.endpoints[0].infer(self.parts.name, arrays)
+        except Refused as error:  # the live version does not answer: an outage, whatever the server calls it
+            raise Unreachable(str(error)) from error
+        said = evaluate.answers(answer.outputs[self.parts.schema.target])
+        path = self._file("answers", f"{window.id}.{window.digest[:12]}.npy")
+        part = path.with_name(f".{path.name}")
+        with part.open("wb") as file:
+            np.save(file, said)
+        part.replace(path)
+        return Predicted(answer.version, str(path))
+
+    def watch(self, window: Window, champion: Champion, said: Predicted) -> Watched:
+        """What the monitor knows after this window. It watches for one champion, and begins anew with the next."""
+        monitor, name = Monitor(self.parts.drift.alpha, self.parts.seed), self.parts.name
+        before = self.outside.ledger.newest_results(name, "watch", Watched, 1, self.cycle.opened)
+        if before and before[0].version == champion.version:
+            last = before[0]
+        else:
+            last = Watched(champion.version, monitor.begin(anytime.counted(self._reference(champion))))
+        base = self.cycle.id.rpartition(":")[0]
+        if any(self.outside.ledger.step(f"{base}:{attempt}", "watch") for attempt in range(1, self.cycle.attempt)):
+            return last  # its rows are in the pool already
+        counted = anytime.counted(self._profile_of(window, champion, said))
+        return Watched(champion.version, monitor.watch(last.watch, counted, window.id)[0])
+
+    def compare(self, window: Window, champion: Champion, said: Predicted, watched: Watched | None) -> DriftReport:
+        """The window's Profile, with what the live version said of it, against that of what the champion was trained on."""
+        limits = self.parts.drift
+        past = self.outside.ledger.newest_results(self.parts.name, "drift", DriftReport, QUIET) if limits.learn else ()
+        chances = Monitor(limits.alpha, self.parts.seed).chances(watched.watch) if watched else None
+        reference, current = self._reference(champion), self._profile_of(window, champion, said)
+        return drift.compare(reference, current, limits, window.id, champion.version, past, chances)
+
+    def _profile_of(self, window: Window, champion: Champion, said: Predicted) -> Profile:
+        reference, schema = self._reference(champion), self.parts.schema
+        extra = predicted(np.load(said.answers), schema)
+        if not set(extra) <= set(reference.numbers):  # the champion was registered before its answers were profiled
+            extra = {}
+        return profile.build(landed(window, schema), schema, reference.edges, extra=extra, by=reference.by)
+
+    def label(self, window: Window) -> Labelled:
+        """The rows whose labels came later, as a Window of their own. Raises LabelsPending until there are enough."""
+        assert self.parts.labels is not None
+        waited = time.time() - self.cycle.opened
+        there = folder_of(self.parts.labels, self.parts.schema)
+        return there.label(window, self.parts.contract, waited, self._file("labelled", ""))
+
+    def score(self, window: Window, said: Predicted, asked: Champion) -> LiveScore:
+        """What the live version said, against the truth."""
+        schema, answers = self.parts.schema, np.load(said.answers)
+        if self.labels_come_later:
+            answers = answers[table.read(window, schema, [ROW])[ROW].to_numpy()]
+        frame = frame_of(window, schema)
+        truth, cuts = table.target(frame, schema).reshape(-1), self._cuts(frame, asked)
+        return LiveScore(said.version, evaluate.score(truth, answers, schema.task, cuts), said.answers)
