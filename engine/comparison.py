@@ -7,17 +7,17 @@ over sorted values read every row, a few columns in memory at a time, and whole 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 import kernels
 from engine import drift
 from engine.columns import Floats, number
-from engine.drift import Compared, DriftLimits
+from engine.drift import DriftLimits
 from engine.explain import drift_lines
 from engine.nouns import DriftReport, Measure
 from engine.parquet import profile_of, rows_of
@@ -25,7 +25,6 @@ from engine.profile import Profile
 from kernels import suite
 
 ROWS = 10_000  # drawn of each table, for statistics of whole rows
-VALUES = 1 << 25  # of each side in memory at once, sorted
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,8 @@ def of_files(
         warnings.simplefilter("always", UserWarning)
         before = profile_of(sides[0], None, columns, limits.segment_by, seed)
         after = profile_of(sides[1], before, columns, None, seed)
-    found: list[Compared] = []
-    for names in _groups(before, max(before.rows, after.rows)):
-        parts = before.only(names), after.only(names)
-        ordered = [_ordered(files, part.numbers) for files, part in zip(sides, parts, strict=True)]
-        found += drift.measure(*parts, confidence=limits.confidence, ordered=(ordered[0], ordered[1]))
+    ordered = partial(_ordered, sides[0]), partial(_ordered, sides[1])
+    found = drift.measure(before, after, confidence=limits.confidence, ordered=ordered)
     report = drift.judge(before, after, found, limits, current.name, 0, whole=True)
     whole: dict[str, Measure] = {}
     if len(before.numbers) > 1:
@@ -95,20 +91,8 @@ def files_of(path: Path) -> list[Path]:
     return [path]
 
 
-def _groups(profile: Profile, rows: int) -> Iterator[list[str]]:
-    """The numeric columns, as many at a time as may be in memory, then the others."""
-    size = max(VALUES // max(rows, 1), 1)
-    for start in range(0, len(profile.numbers), size):
-        yield list(profile.numbers[start : start + size])
-    if profile.categories:
-        yield list(profile.categories)
-
-
-def _ordered(files: Sequence[Path], names: Sequence[str]) -> list[Floats]:
-    """All finite values of numeric columns, ascending."""
-    found = []
-    for name in names:
-        column = pl.concat([pl.read_parquet(file, columns=[name]) for file in files], how="vertical_relaxed")[name]
-        (ordered,) = kernels.sort_columns(number(column)[:, None])
-        found.append(ordered[np.searchsorted(ordered, -np.inf, side="right") : np.searchsorted(ordered, np.inf)])
-    return found
+def _ordered(files: Sequence[Path], name: str) -> Floats:
+    """All values of a numeric column, ascending."""
+    column = pl.concat([pl.read_parquet(file, columns=[name]) for file in files], how="vertical_relaxed")[name]
+    (ordered,) = kernels.sort_columns(number(column)[:, None])
+    return ordered

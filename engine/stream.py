@@ -9,7 +9,7 @@ import json
 import math
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +18,10 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from engine import drift, evaluate, profile, profile_file, slices
+from engine import drift, evaluate, exact, profile, profile_file, slices
 from engine.alarms import anytime
 from engine.alarms.anytime import Monitor, Watch
+from engine.columns import Floats
 from engine.contracts import learning, quarantine
 from engine.contracts.contract import Contract
 from engine.contracts.learning import Lesson
@@ -99,7 +100,7 @@ class Parts:
 class Outside:
     """The world that a stream works in: its ledger, registry, jobs and servers, and a folder for files named by digest.
 
-    `fetch` sees to it that a window's file is on this machine.
+    `fetch` sees to it that a window's file is on this machine. `sorted_bytes` are what sorted columns may take of the disk.
     """
 
     ledger: Ledger
@@ -109,6 +110,7 @@ class Outside:
     deployment: Deployment
     state: Path
     fetch: Callable[[Window], None]
+    sorted_bytes: int
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,33 @@ class Stream:
         past = self.outside.ledger.newest_results(self.parts.name, "drift", DriftReport, QUIET) if limits.learn else ()
         chances = Monitor(limits.alpha, self.parts.seed).chances(watched.watch) if watched else None
         reference, current = self._reference(champion), self._profile_of(window, champion, said)
-        return drift.compare(reference, current, limits, window.id, champion.version, past, chances)
+        if not limits.exact:
+            return drift.compare(reference, current, limits, window.id, champion.version, past, chances)
+        names = [name for name in reference.numbers if name in self._columns()]
+        try:
+            before = exact.WhileThere(self._sorted(self._here(self._trained_on(champion)), names))
+        except FileNotFoundError as error:
+            before = exact.WhileThere({})
+            before.note(f"{error.filename}, which says what version {champion.version} was trained on, is gone")
+        after = self._sorted((window,), names).get
+        report = drift.compare(reference, current, limits, window.id, champion.version, past, chances, (before, after))
+        return replace(report, notes=(*before.notes, *report.notes))
+
+    def _sorted(self, windows: tuple[Window, ...], names: Sequence[str]) -> Mapping[str, Floats]:
+        return exact.sorted_columns(windows, names, self._file("sorted", ""), self.outside.sorted_bytes)
+
+    def _columns(self) -> set[str]:
+        """Those of a window that are counted, and not what the model says of it."""
+        schema = self.parts.schema
+        return {*(column.name for column in (*schema.columns, *schema.watched)), *(() if schema.key else (schema.target,))}
+
+    def _trained_on(self, champion: Champion) -> tuple[Window, ...]:
+        """The windows behind the champion's Profile, as its job wrote them down."""
+        from engine.ledger import decode
+
+        folder = Path(champion.folder)
+        training: Training = decode(Training, (folder / "result.json").read_text())
+        return training.trained_on(decode(JobSpec, (folder / "job.json").read_text()))
 
     def _reference(self, champion: Champion) -> Profile:
         return _profile(Path(champion.folder))
@@ -328,9 +356,7 @@ class Stream:
         spec = self._spec(window, champion)
         path = Path(challenger.folder) / PROFILE
         if not path.exists():
-            read = [w for w in (*spec.past, *spec.fresh) if w.digest not in challenger.left_out]
-            trained = [w for w in read if w.id in challenger.windows]
-            rows, schema = table.read(trained, self.parts.schema), self.parts.schema
+            rows, schema = table.read(challenger.trained_on(spec), self.parts.schema), self.parts.schema
             said = evaluate.predict(Path(challenger.folder) / "model.onnx", table.inputs(rows, schema), schema.target)
             profile.build(rows, schema, extra=_predicted(said, schema), by=self.parts.drift.segment_by).save(path)
         digest = digest_of(path)

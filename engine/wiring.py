@@ -205,4 +205,5 @@ def outside(config: Mapping[str, Any], releases: Releases, jobs: Jobs, source: S
     """The world that a stream works in."""
     state = Path(config["platform"]["state"]).absolute()
     fetch = getattr(source, "fetch", lambda window: None)  # most sources list files that stay where they are
-    return Outside(releases.ledger, releases.registry, releases, jobs, releases.deployment, state, fetch)
+    budget = config["retention"]["sorted_mb"] * 1_000_000
+    return Outside(releases.ledger, releases.registry, releases, jobs, releases.deployment, state, fetch, budget)
