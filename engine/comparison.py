@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 import kernels
@@ -21,15 +22,47 @@ from engine.drift import DriftLimits
 from engine.explain import drift_lines
 from engine.nouns import DriftReport, Measure
 from engine.parquet import profile_of, rows_of
-from engine.profile import Profile
+from engine.profile import F64, Profile
 from kernels import suite
 
 ROWS = 10_000  # drawn of each table, for statistics of whole rows
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """The rows of one side that statistics of whole rows saw.
+
+    rows, drawn: of the table, and how many of them were drawn.
+    gaps, cells: drawn rows in which a value is missing or infinite, and how many such values there are. They count as the
+        reference's median of their column; the classifier alone takes them as they are.
+    empty: drawn rows without any value, which all but the classifier leave out.
+    """
+
+    rows: int
+    drawn: int
+    gaps: int
+    cells: int
+    empty: int
+
+    @classmethod
+    def of(cls, table: F64, rows: int) -> Drawn:
+        """What was drawn of a table of so many rows."""
+        gaps = ~np.isfinite(table)
+        return cls(rows, len(table), int(gaps.any(axis=1).sum()), int(gaps.sum()), int(gaps.all(axis=1).sum()))
+
+    def __str__(self) -> str:
+        said = f"{self.drawn:,} drawn of {self.rows:,} rows" if self.drawn < self.rows else f"all {self.rows:,} rows"
+        if self.cells:
+            said += f"; in {self.gaps:,} of them a value is missing or infinite, {self.cells:,} in all"
+        return said + (f"; {self.empty:,} without any value are left out" if self.empty else "")
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """Two tables and how they differ: `report` by column, `whole` by row; `notes` are what a person should know of the files."""
+    """Two tables and how they differ: `report` by column, `whole` by row; `notes` are what a person should know of the files.
+
+    `drawn` are the rows of both sides that `whole` is of.
+    """
 
     reference: str
     current: str
@@ -37,6 +70,7 @@ class Comparison:
     after: Profile
     report: DriftReport
     whole: Mapping[str, Measure]
+    drawn: tuple[Drawn, Drawn] | None
     notes: tuple[str, ...] = ()
 
 
@@ -56,12 +90,14 @@ def of_files(
     found = drift.measure(before, after, confidence=limits.confidence, ordered=ordered)
     report = drift.judge(before, after, found, limits, current.name, 0, whole=True)
     whole: dict[str, Measure] = {}
+    drawn = None
     if len(before.numbers) > 1:
         rows = [rows_of(files, before.numbers, ROWS, seed + place) for place, files in enumerate(sides)]
         measured = suite.tables(rows[0], rows[1], seed=seed, confidence=limits.confidence)
         whole = {name: drift.one(each) for name, each in measured.items()}
+        drawn = Drawn.of(rows[0], before.rows), Drawn.of(rows[1], after.rows)
     notes = dict.fromkeys(str(warning.message) for warning in said)
-    return Comparison(str(reference), str(current), before, after, report, whole, tuple(notes))
+    return Comparison(str(reference), str(current), before, after, report, whole, drawn, tuple(notes))
 
 
 def lines(found: Comparison) -> list[str]:
@@ -74,9 +110,24 @@ def lines(found: Comparison) -> list[str]:
     whole = [
         f"{name:<{width}}  {each.value:9.4g}  effect {each.effect:.3g} ({each.low:.3g} to {each.high:.3g})"
         + ("" if each.p_value is None else f"  p {each.p_value:.1e}")
+        + ("" if each.rows is None else f"  of {each.rows[0]:,} and {each.rows[1]:,} rows")
         for name, each in found.whole.items()
     ]
-    return [*found.notes, head, *columns, *(["", f"whole rows, up to {ROWS:,} of each side", *whole] if whole else [])]
+    return [*found.notes, head, *columns, "", *seen(found), *whole]
+
+
+def seen(found: Comparison) -> list[str]:
+    """What statistics of whole rows saw of the two tables, and what they did not."""
+    text = f"; text has no part in them: {', '.join(found.before.categories)}" if found.before.categories else ""
+    if found.drawn is None:
+        return [f"whole rows are compared where there are two numeric columns, not {len(found.before.numbers)}{text}"]
+    sides = [f"{what}: {side}" for what, side in zip(("reference", "current"), found.drawn, strict=True)]
+    filled = ["such a value counts as the reference's median of its column, but for the classifier, which takes it as it is"]
+    return [
+        f"whole rows of {len(found.before.numbers):,} numeric columns{text}",
+        *sides,
+        *(filled if any(side.cells for side in found.drawn) else []),
+    ]
 
 
 def files_of(path: Path) -> list[Path]:

@@ -295,4 +295,4 @@ def _category(reference: Profile, current: Profile, name: str, names: Collection
 def one(found: Measured, j: int = 0) -> Measure:
     """What a statistic says of the column j, or of a whole table."""
     value, effect, low, high = (float(np.ravel(each)[j]) for each in (found.value, found.effect, found.low, found.high))
-    return Measure(value, None if found.p_value is None else float(np.ravel(found.p_value)[j]), effect, low, high)
+    return Measure(value, None if found.p_value is None else float(np.ravel(found.p_value)[j]), effect, low, high, found.rows)

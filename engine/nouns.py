@@ -117,13 +117,17 @@ class Acceptance:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One statistic: its value, its p-value where there is one, and the effect size it estimates, with a confidence interval."""
+    """One statistic: its value, its p-value where there is one, and the effect size it estimates, with a confidence interval.
+
+    `rows` are how many of each side a statistic of whole rows is of.
+    """
 
     value: float
     p_value: float | None
     effect: float
     low: float
     high: float
+    rows: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
