@@ -8,8 +8,9 @@ reference a Profile may be all that is left.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +23,50 @@ from engine.drift import Compared, DriftLimits
 from engine.explain import drift_lines
 from engine.nouns import DriftReport, Measure
 from engine.parquet import kinds_of, profile_of, rows_of
-from engine.profile import Profile
+from engine.profile import F64, Profile
 from engine.reference import Reference, kept
 from kernels import suite
 
 ROWS = 10_000  # drawn of each table, for statistics of whole rows
-VALUES = 1 << 25  # of each side in memory at once, sorted
 TESTS_OF_BINS = ("chi2", "g", "cramers_v", "ks_bins")  # which would take a sketch's error for drift
 SIZES_OF_BINS = ("psi", "js", "kl", "hellinger", "tv")  # their p-values would, too
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """The rows of one side that statistics of whole rows saw.
+
+    rows, drawn: of the table, and how many of them were drawn.
+    gaps, cells: drawn rows in which a value is missing or infinite, and how many such values there are. They count as the
+        reference's median of their column; the classifier alone takes them as they are.
+    empty: drawn rows without any value, which all but the classifier leave out.
+    """
+
+    rows: int
+    drawn: int
+    gaps: int
+    cells: int
+    empty: int
+
+    @classmethod
+    def of(cls, table: F64, rows: int) -> Drawn:
+        """What was drawn of a table of so many rows."""
+        gaps = ~np.isfinite(table)
+        return cls(rows, len(table), int(gaps.any(axis=1).sum()), int(gaps.sum()), int(gaps.all(axis=1).sum()))
+
+    def __str__(self) -> str:
+        said = f"{self.drawn:,} drawn of {self.rows:,} rows" if self.drawn < self.rows else f"all {self.rows:,} rows"
+        if self.cells:
+            said += f"; in {self.gaps:,} of them a value is missing or infinite, {self.cells:,} in all"
+        return said + (f"; {self.empty:,} without any value are left out" if self.empty else "")
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """Two tables and how they differ: `report` by column, `whole` by row; `notes` are what a person should know of the files."""
+    """Two tables and how they differ: `report` by column, `whole` by row; `notes` are what a person should know of the files.
+
+    `drawn` are the rows of both sides that `whole` is of.
+    """
 
     reference: str
     current: str
@@ -42,6 +74,7 @@ class Comparison:
     after: Profile
     report: DriftReport
     whole: Mapping[str, Measure]
+    drawn: tuple[Drawn, Drawn] | None
     notes: tuple[str, ...] = ()
 
 
@@ -64,19 +97,18 @@ def of_files(
         warnings.simplefilter("always", UserWarning)
         before = profile_of(sides[0], None, columns, limits.segment_by, seed)
         after = profile_of(sides[1], before, columns, None, seed)
-    found: list[Compared] = []
-    for names in _groups(before.numbers, before.categories, max(before.rows, after.rows)):
-        parts = before.only(names), after.only(names)
-        ordered = [_ordered(files, part.numbers) for files, part in zip(sides, parts, strict=True)]
-        found += drift.measure(*parts, confidence=limits.confidence, ordered=(ordered[0], ordered[1]))
+    ordered = partial(_ordered, sides[0]), partial(_ordered, sides[1])
+    found = drift.measure(before, after, confidence=limits.confidence, ordered=ordered)
     report = drift.judge(before, after, found, limits, current.name, 0, whole=True)
     whole: dict[str, Measure] = {}
+    drawn = None
     if len(before.numbers) > 1:
         rows = [rows_of(files, before.numbers, ROWS, seed + place) for place, files in enumerate(sides)]
         measured = suite.tables(rows[0], rows[1], seed=seed, confidence=limits.confidence)
         whole = {name: drift.one(each) for name, each in measured.items()}
+        drawn = Drawn.of(rows[0], before.rows), Drawn.of(rows[1], after.rows)
     notes = dict.fromkeys(str(warning.message) for warning in said)
-    return Comparison(str(reference), str(current), before, after, report, whole, tuple(notes))
+    return Comparison(str(reference), str(current), before, after, report, whole, drawn, tuple(notes))
 
 
 def _with_kept(
@@ -97,18 +129,17 @@ def _with_kept(
         )
     after = profile_of(files, before, columns, None, seed)
     before = before.only(after.kinds)
-    exact = [name for name in before.numbers if name not in reference.estimated]
+    of_sketches = [name for name in before.numbers if name in reference.estimated]
 
-    def measured(group: list[str], names: Collection[str]) -> list[Compared]:
-        parts = before.only(group), after.only(group)
-        ordered = parts[0].samples, _ordered(files, parts[1].numbers)
-        return drift.measure(*parts, names, confidence=limits.confidence, ordered=ordered)
+    def measured(columns: Collection[str], names: Collection[str]) -> list[Compared]:
+        ordered = (lambda name: None), partial(_ordered, files)  # of the reference its sample is all there is
+        return drift.measure(before.only(columns), after.only(columns), names, confidence=limits.confidence, ordered=ordered)
 
-    found = [one for group in _groups(exact, before.categories, after.rows) for one in measured(group, suite.NUMBERS)]
+    found = measured([name for name in before.kinds if name not in of_sketches], suite.NUMBERS)
     sizes = [name for name in suite.NUMBERS if name not in TESTS_OF_BINS]
-    found += [_untested(one) for group in _groups(estimated, (), after.rows) for one in measured(group, sizes)]
+    found += [_untested(one) for one in measured(of_sketches, sizes)]
     report = drift.judge(before, after, found, limits, current.name, 0, whole=True)
-    return Comparison(str(path), str(current), before, after, report, {}, tuple(reference.notes()))
+    return Comparison(str(path), str(current), before, after, report, {}, None, tuple(reference.notes()))
 
 
 def _untested(column: Compared) -> Compared:
@@ -127,9 +158,26 @@ def lines(found: Comparison) -> list[str]:
     whole = [
         f"{name:<{width}}  {each.value:9.4g}  effect {each.effect:.3g} ({each.low:.3g} to {each.high:.3g})"
         + ("" if each.p_value is None else f"  p {each.p_value:.1e}")
+        + ("" if each.rows is None else f"  of {each.rows[0]:,} and {each.rows[1]:,} rows")
         for name, each in found.whole.items()
     ]
-    return [*found.notes, head, *columns, *(["", f"whole rows, up to {ROWS:,} of each side", *whole] if whole else [])]
+    return [*found.notes, head, *columns, "", *seen(found), *whole]
+
+
+def seen(found: Comparison) -> list[str]:
+    """What statistics of whole rows saw of the two tables, and what they did not."""
+    text = f"; text has no part in them: {', '.join(found.before.categories)}" if found.before.categories else ""
+    if found.drawn is None and len(found.before.numbers) > 1:
+        return ["whole rows are not compared: of the reference a profile is all there is"]
+    if found.drawn is None:
+        return [f"whole rows are compared where there are two numeric columns, not {len(found.before.numbers)}{text}"]
+    sides = [f"{what}: {side}" for what, side in zip(("reference", "current"), found.drawn, strict=True)]
+    filled = ["such a value counts as the reference's median of its column, but for the classifier, which takes it as it is"]
+    return [
+        f"whole rows of {len(found.before.numbers):,} numeric columns{text}",
+        *sides,
+        *(filled if any(side.cells for side in found.drawn) else []),
+    ]
 
 
 def files_of(path: Path) -> list[Path]:
@@ -144,20 +192,8 @@ def files_of(path: Path) -> list[Path]:
     return [path]
 
 
-def _groups(numbers: Sequence[str], categories: Iterable[str], rows: int) -> Iterator[list[str]]:
-    """The numeric columns, as many at a time as may be in memory, then the others."""
-    size = max(VALUES // max(rows, 1), 1)
-    for start in range(0, len(numbers), size):
-        yield list(numbers[start : start + size])
-    if others := list(categories):
-        yield others
-
-
-def _ordered(files: Sequence[Path], names: Sequence[str]) -> list[Floats]:
-    """All finite values of numeric columns, ascending."""
-    found = []
-    for name in names:
-        column = pl.concat([pl.read_parquet(file, columns=[name]) for file in files], how="vertical_relaxed")[name]
-        (ordered,) = kernels.sort_columns(number(column)[:, None])
-        found.append(ordered[np.searchsorted(ordered, -np.inf, side="right") : np.searchsorted(ordered, np.inf)])
-    return found
+def _ordered(files: Sequence[Path], name: str) -> Floats:
+    """All values of a numeric column, ascending."""
+    column = pl.concat([pl.read_parquet(file, columns=[name]) for file in files], how="vertical_relaxed")[name]
+    (ordered,) = kernels.sort_columns(number(column)[:, None])
+    return ordered

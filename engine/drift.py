@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -12,7 +12,7 @@ import numpy as np
 from engine.alarms.quiet import QuietLimits
 from engine.columns import Floats
 from engine.nouns import ColumnDrift, DriftReport, Kind, Measure
-from engine.profile import Profile, SegmentBy
+from engine.profile import SAMPLE, SEGMENT_SAMPLE, Profile, SegmentBy, rank_error
 from kernels import suite
 from kernels.measured import Measured
 from kernels.statistics.benjamini_hochberg import benjamini_hochberg
@@ -22,8 +22,12 @@ from kernels.statistics.bonferroni import bonferroni
 NUMBERS = ("psi", "js", "ks", "w1", "welch", "missing", "outside")
 CATEGORIES = ("psi", "js", "chi2", "cramers_v", "new", "lost")
 FEW_ROWS = 30  # of a segment: so few say nothing of their own
+TOLD = 5  # columns in a note
+
+VALUES = 1 << 25  # of each side in memory at once, sorted
 
 Measures = Mapping[str, Measure]
+Ordered = Callable[[str], Floats | None]  # all values of a column, ascending; None where they cannot be had
 CORRECTIONS = {"benjamini_hochberg": benjamini_hochberg, "bonferroni": bonferroni}
 
 
@@ -42,6 +46,9 @@ class DriftLimits:
     ignore: columns that are measured but never count as drifted.
     segments: a column whose values are compared by themselves, each in every other column.
     confidence: of the interval around every effect.
+    exact: statistics over sorted values are of every row of the window and of those that the champion was trained on, and not of
+        the samples in their Profiles (`engine.profile.rank_error` says how far these may be off). Columns are read from the
+        windows' files, sorted once and kept on disk (`engine.exact`, `retention.sorted_mb`).
     """
 
     effect: Literal[
@@ -80,6 +87,7 @@ class DriftLimits:
     ignore: tuple[str, ...] = ()
     segments: str | None = None
     confidence: float = 0.95
+    exact: bool = False
 
     def __post_init__(self) -> None:
         known = sorted({*suite.NUMBERS, *suite.CATEGORIES})
@@ -99,13 +107,17 @@ class DriftLimits:
 
 @dataclass(frozen=True)
 class Compared:
-    """All that was measured of one column, in one segment of the rows or ("") in all of them. `p_value` is the test's of it."""
+    """All that was measured of one column, in one segment of the rows or ("") in all of them. `p_value` is the test's of it.
+
+    `drawn`: its statistics over sorted values are of a sample of them.
+    """
 
     column: str
     kind: Kind
     measures: Measures
     p_value: float
     segment: str = ""
+    drawn: bool = False
 
 
 def compare(
@@ -116,12 +128,15 @@ def compare(
     version: int,
     past: Sequence[DriftReport] = (),
     chances: Mapping[str, float] | None = None,
+    ordered: tuple[Ordered, Ordered] | None = None,
 ) -> DriftReport:
     """Compare two Profiles that count the same columns over the same edges; `window` and `version` name them in the report.
 
     `past` are the reports that limits are learnt from. `chances` are the monitor's of each column, where `alarms` is "stream".
+    `ordered` is as in `measure`.
     """
-    found = measure(reference, current, (*NUMBERS, limits.effect), (*CATEGORIES, limits.effect), limits.confidence)
+    names = (*NUMBERS, limits.effect), (*CATEGORIES, limits.effect)
+    found = measure(reference, current, *names, limits.confidence, ordered)
     return judge(reference, current, found, limits, window, version, past, chances)
 
 
@@ -131,11 +146,11 @@ def measure(
     numbers: Collection[str] = tuple(suite.NUMBERS),
     categories: Collection[str] = tuple(suite.CATEGORIES),
     confidence: float = 0.95,
-    ordered: tuple[Sequence[Floats], Sequence[Floats]] | None = None,
+    ordered: tuple[Ordered, Ordered] | None = None,
 ) -> list[Compared]:
     """The statistics of these names, of every column and then of every segment that is large enough on both sides.
 
-    `ordered` are all values of the numeric columns, where the Profiles' samples of them are not enough.
+    `ordered` are asked for all values of a numeric column of which a Profile holds a sample; a few columns are in memory at once.
     """
     reference.suits(current)
     found = [
@@ -190,7 +205,21 @@ def judge(
                 dict(each.measures) if whole else {},
             )
         )
-    return DriftReport(window, version, reference.rows, current.rows, tuple(columns))
+    return DriftReport(window, version, reference.rows, current.rows, tuple(columns), tuple(_drawn(found)))
+
+
+def _drawn(found: Sequence[Compared]) -> Iterator[str]:
+    """Which columns' statistics over sorted values are of samples, and how far these may be off."""
+    for what, most, columns in (
+        ("", SAMPLE, [each.column for each in found if each.drawn and not each.segment]),
+        ("in segments, ", SEGMENT_SAMPLE, list(dict.fromkeys(each.column for each in found if each.drawn and each.segment))),
+    ):
+        if columns:
+            names = ", ".join(columns[:TOLD]) + (f" and {len(columns) - TOLD:,} more" if len(columns) > TOLD else "")
+            yield (
+                f"{what}statistics over sorted values of {names} are of samples, {most:,} values of a side at most: "
+                f"their ranks are off by {rank_error(most):.3g} of all at most, at 99.9% confidence"
+            )
 
 
 def _learnt(found: Sequence[Compared], limits: DriftLimits, past: Sequence[DriftReport]) -> dict[str, float]:
@@ -216,20 +245,37 @@ def _numbers(
     current: Profile,
     names: Collection[str],
     confidence: float,
-    ordered: tuple[Sequence[Floats], Sequence[Floats]] | None,
+    ordered: tuple[Ordered, Ordered] | None,
 ) -> list[Compared]:
-    if not reference.numbers:
-        return []
-    values = ordered or (reference.samples, current.samples)
-    sides = [_side(profile, each) for profile, each in zip((reference, current), values, strict=True)]
-    found = suite.numbers(sides[0], sides[1], {*names, "ks", "missing"}, confidence)
-    # Two tests, either one may speak (Bonferroni): the first does not see values go missing.
-    tests = np.array([found["ks"].p_value, found["missing"].p_value])
-    p_values = np.minimum(2 * np.fmin(*tests), 1)
-    return [
-        Compared(name, "number", {key: one(each, j) for key, each in found.items()}, float(p_values[j]))
-        for j, name in enumerate(reference.numbers)
-    ]
+    compared = []
+    sides = [replace(profile, by=None, segments={}) for profile in (reference, current)]
+    size = max(VALUES // max(reference.rows, current.rows, 1), 1)
+    for start in range(0, len(reference.numbers), size):
+        columns = reference.numbers[start : start + size]
+        parts = [side.only(columns) for side in sides]
+        values = [_ordered(part, asked) for part, asked in zip(parts, ordered or (None, None), strict=True)]
+        before, after = (_side(part, each) for part, each in zip(parts, values, strict=True))
+        found = suite.numbers(before, after, {*names, "ks", "missing"}, confidence)
+        # Two tests, either one may speak (Bonferroni): the first does not see values go missing.
+        tests = np.array([found["ks"].p_value, found["missing"].p_value])
+        p_values = np.minimum(2 * np.fmin(*tests), 1)
+        for j, name in enumerate(columns):
+            drawn = any(len(side.ordered[j]) < side.moments.finite[j] for side in (before, after))
+            measures = {key: one(each, j) for key, each in found.items()}
+            compared.append(Compared(name, "number", measures, float(p_values[j]), drawn=drawn))
+    return compared
+
+
+def _ordered(profile: Profile, asked: Ordered | None) -> list[Floats]:
+    """The finite values of every numeric column, ascending; the Profile's sample where it holds them all or nothing else does."""
+    found: list[Floats] = []
+    for name, sample, finite in zip(profile.numbers, profile.samples, profile.counts.finite.tolist(), strict=True):
+        values = asked(name) if asked and len(sample) < finite else None
+        if values is None:
+            found.append(sample)
+        else:
+            found.append(values[np.searchsorted(values, -np.inf, side="right") : np.searchsorted(values, np.inf)])
+    return found
 
 
 def _side(profile: Profile, ordered: Sequence[Floats]) -> suite.Numbers:
@@ -249,4 +295,4 @@ def _category(reference: Profile, current: Profile, name: str, names: Collection
 def one(found: Measured, j: int = 0) -> Measure:
     """What a statistic says of the column j, or of a whole table."""
     value, effect, low, high = (float(np.ravel(each)[j]) for each in (found.value, found.effect, found.low, found.high))
-    return Measure(value, None if found.p_value is None else float(np.ravel(found.p_value)[j]), effect, low, high)
+    return Measure(value, None if found.p_value is None else float(np.ravel(found.p_value)[j]), effect, low, high, found.rows)

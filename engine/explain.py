@@ -114,7 +114,7 @@ def drift_lines(report: DriftReport) -> list[str]:
     head = f"against version {report.version}'s training data: {report.rows_current:,} rows against {report.rows_reference:,}"
     columns = sorted(report.columns, key=lambda c: -(c.effect / c.limit if c.effect == c.effect else 0.0))
     width = max((len(c.name) for c in columns), default=0)
-    return [head, *(_drift_line(c, width) for c in columns)]
+    return [head, *(_drift_line(c, width) for c in columns), *report.notes]
 
 
 def _drift_line(c: ColumnDrift, width: int) -> str:

@@ -117,13 +117,17 @@ class Acceptance:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One statistic: its value, its p-value where there is one, and the effect size it estimates, with a confidence interval."""
+    """One statistic: its value, its p-value where there is one, and the effect size it estimates, with a confidence interval.
+
+    `rows` are how many of each side a statistic of whole rows is of.
+    """
 
     value: float
     p_value: float | None
     effect: float
     low: float
     high: float
+    rows: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +161,14 @@ class ColumnDrift:
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """A window's Profile against the one its champion was trained on."""
+    """A window's Profile against the one its champion was trained on. `notes` say what is not of every value, and why."""
 
     window: str
     version: int
     rows_reference: int
     rows_current: int
     columns: tuple[ColumnDrift, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def drifted(self) -> tuple[ColumnDrift, ...]:
@@ -397,6 +402,11 @@ class Training:
     seconds: dict[str, float]
     left_out: dict[str, str] = field(default_factory=dict)
     resources: Resources | None = None
+
+    def trained_on(self, spec: JobSpec) -> tuple[Window, ...]:
+        """The windows of the job whose rows were drawn, oldest first: all their rows are what the version's Profile is of."""
+        read = (window for window in (*spec.past, *spec.fresh) if window.digest not in self.left_out)
+        return tuple(window for window in read if window.id in self.windows)
 
 
 @dataclass(frozen=True, slots=True)

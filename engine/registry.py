@@ -166,11 +166,10 @@ class Registry:
         if number := self._registered(spec.cycle_id):
             return number
         client = self._client
-        read = [w for w in (*spec.past, *spec.fresh) if w.digest not in training.left_out]
         tags = {
             CYCLE: spec.cycle_id,
             "warmstart.window": spec.fresh[-1].id,
-            "warmstart.windows": json.dumps({w.id: w.digest for w in read if w.id in training.windows}),
+            "warmstart.windows": json.dumps({w.id: w.digest for w in training.trained_on(spec)}),
             "warmstart.parent": str(parent or ""),
             "warmstart.strategy": training.strategy,
             "warmstart.seed": str(spec.seed),

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine import exact
 from engine.ledger import Ledger
 from engine.ledger.codec import decode
 from engine.ledger.rows import Cycle
@@ -52,6 +53,7 @@ class Retention:
     quarantined: windows put aside, with their reports.
     labelled: files of windows joined with labels that came later; what the next fine-tune may draw from stays in any case.
     windows: copies of windows that were fetched from elsewhere; those that landed on this machine are the supplier's, not ours.
+    sorted_mb: megabytes of sorted columns for exact drift (`stream.drift.exact`); one that is asked for again is sorted again.
     steps: cycles told with every step by `explain` and `report`; of older ones the Outcome, the decision and the lineage stay.
     """
 
@@ -62,6 +64,7 @@ class Retention:
     quarantined: int = 500
     labelled: int = 500
     windows: int = 200
+    sorted_mb: int = 10_000
     steps: int = 1000
 
     def __post_init__(self) -> None:
@@ -108,6 +111,11 @@ def tidy(
     freed = [_files(place, kind, found[kind], number, needed, dry_run) for kind, number in numbers.items()]
     freed.append(_labelled(place, found["labelled"], retention.labelled, unsettled, dry_run))
     freed.append(_windows(place, found["windows"], retention.windows, dry_run))
+    if whole:  # what sorts keeps to the budget by itself, unless it became smaller
+        columns = exact.too_much(place.state / "sorted" / place.stream, retention.sorted_mb * 1_000_000)
+        freed.append(_free("sorted", {f"{path.parent.name[:12]}/{path.name}": [path] for path in columns}, dry_run=True))
+        for path in columns if not dry_run else ():
+            exact.remove(path)
     freed.append(_releases(place, retention.releases, 60.0 if whole else 0.0, dry_run))
     if registry:
         pruned = {int(name) for name in freed[-1].names if name.isdigit()}

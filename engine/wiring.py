@@ -209,4 +209,5 @@ def build(node: Mapping[str, Any], where: str, protocol: type = object) -> Any:
 def outside(config: Mapping[str, Any], releases: Releases, jobs: Jobs, source: Source) -> Outside:
     """The world that a stream works in."""
     fetch = getattr(source, "fetch", lambda window: None)  # most sources list files that stay where they are
-    return Outside(releases.ledger, releases.registry, releases, jobs, releases.deployment, state_of(config), fetch)
+    state, budget = state_of(config), config["retention"]["sorted_mb"] * 1_000_000
+    return Outside(releases.ledger, releases.registry, releases, jobs, releases.deployment, state, fetch, budget)

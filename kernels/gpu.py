@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, reduce
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from kernels.arrays import Array, namespace
 from kernels.column_counts import ColumnCounts
+from kernels.gpu_memory import in_parts
 
 THREADS = 256  # a block
 WARP = 32  # columns of a block: a row of them is one coalesced read
@@ -73,7 +75,15 @@ def category_options(dtype: np.dtype[Any]) -> tuple[str, ...]:
 
 
 def profile(x: Array, edges: Array, compiler: Compiler = compile_for_device) -> ColumnCounts:
-    """See `kernels.profile`. A table that is not row-major is copied first."""
+    """See `kernels.profile`. A table that is not row-major is copied first; where memory lacks for that, some rows at a time."""
+
+    def part(rows: slice) -> ColumnCounts:
+        return _profile(x[rows], edges, compiler)
+
+    return reduce(ColumnCounts.merge, in_parts(part, len(x), BLOCK_ROWS, "rows", namespace(x)))
+
+
+def _profile(x: Array, edges: Array, compiler: Compiler) -> ColumnCounts:
     xp = namespace(x)
     (n, d), number = x.shape, edges.shape[1]
     if number == 0:  # the kernel holds at least one edge, and no value is at or above NaN
@@ -119,7 +129,15 @@ def category_counts(codes: Array, size: int, compiler: Compiler = compile_for_de
 
 
 def sort_columns(x: Array) -> list[Array]:
-    """See `kernels.sort_columns`."""
+    """See `kernels.sort_columns`. Where memory lacks for all of them, some columns at a time."""
+
+    def part(columns: slice) -> list[Array]:
+        return _sort_columns(x[:, columns])
+
+    return list(chain.from_iterable(in_parts(part, x.shape[1], 1, "columns", namespace(x))))
+
+
+def _sort_columns(x: Array) -> list[Array]:
     xp = namespace(x)
     ordered = xp.sort(xp.ascontiguousarray(x.T), axis=1)
     present = xp.count_nonzero(x == x, axis=0).tolist()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import combinations, pairwise
+
 import numpy as np
 
 from kernels.arrays import Array, namespace
 from kernels.gpu import Compiler, compile_for_device
+from kernels.gpu_memory import fell, free, too_little
 from kernels.rbf_sums import RbfSums, in_kernel_units
 
 TILE = 64  # as in mmd.cu: rows of a block, and columns of weights of a chunk
 SIDE = 16
 CHUNKS = 3  # of weights in one launch; their sums and the tiles fill the static shared memory
+MOST_BLOCKS = 64  # of rows, where memory is short
 BLOCKS = 4096  # to aim at: enough to fill any card, few enough that their parts are small; fixed, as it decides the last bits
 
 
@@ -20,7 +24,46 @@ def options(chunks: int) -> tuple[str, ...]:
 
 
 def rbf_sums(rows: Array, weights: Array, bandwidth: float, compiler: Compiler = compile_for_device) -> RbfSums:
-    """See `kernels.rbf_sums`."""
+    """See `kernels.rbf_sums`. Where memory lacks for all rows, two blocks of them at a time, in at most twice the time."""
+    xp, blocks = namespace(rows), 1
+    while True:
+        try:
+            found = _in_blocks(rows, weights, bandwidth, compiler, blocks)
+        except MemoryError as error:
+            if blocks >= min(MOST_BLOCKS, len(rows) // TILE):
+                raise too_little(f"two blocks of {-(-len(rows) // blocks):,} of {len(rows):,} rows") from error
+        else:
+            break
+        free(xp)
+        blocks = max(2 * blocks, 4)
+    if blocks > 1:
+        fell(f"rows, two of {blocks} blocks at a time")
+    return found
+
+
+def _in_blocks(rows: Array, weights: Array, bandwidth: float, compiler: Compiler, blocks: int) -> RbfSums:
+    """Every pair of rows is in some pair of blocks: once if they are of two blocks, else in `blocks` - 1 of these pairs."""
+    if blocks == 1:
+        return _rbf_sums(rows, weights, bandwidth, compiler)
+    xp = namespace(rows)
+    bounds = [len(rows) * block // blocks for block in range(blocks + 1)]
+    parts = [slice(start, stop) for start, stop in pairwise(bounds)]
+
+    def pair(one: slice, other: slice) -> RbfSums:
+        both = [xp.concatenate([all_[one], all_[other]]) for all_ in (rows, weights)]
+        return _rbf_sums(both[0], both[1], bandwidth, compiler)
+
+    pairs = [pair(one, other) for one, other in combinations(parts, 2)]
+    each = [_rbf_sums(rows[part], weights[part], bandwidth, compiler) for part in parts]
+
+    def sums(name: str) -> Array:
+        within: Array = sum(getattr(found, name) for found in each)
+        return sum(getattr(found, name) for found in pairs) - (blocks - 2) * within  # type: ignore[no-any-return]
+
+    return RbfSums(sums("quadratic"), sums("linear"), sums("total"))
+
+
+def _rbf_sums(rows: Array, weights: Array, bandwidth: float, compiler: Compiler) -> RbfSums:
     xp = namespace(rows)
     z = in_kernel_units(rows, bandwidth)
     if z.shape[1] == 0:  # the kernel has at least one column, and rows without any are all alike

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from kernels.arrays import Array, namespace, on_device
 from kernels.gpu import GROUP, Compiler, _blocks, compile_for_device
+from kernels.gpu_memory import in_parts
 from kernels.sorted_gaps import SUMS, SortedGaps, from_sums
 
 # A block, and the rows of each of its threads; fixed, so that the sums' last bits are the same on every card. A thread needs some
@@ -23,7 +25,21 @@ def options(dtype: np.dtype[Any]) -> tuple[str, ...]:
 
 
 def sorted_gaps(reference: Sequence[Array], current: Sequence[Array], compiler: Compiler = compile_for_device) -> SortedGaps:
-    """See `kernels.sorted_gaps`. Columns of which one is float64 and another is not are copied first."""
+    """See `kernels.sorted_gaps`. Columns of which one is float64 and another is not are copied first; where memory lacks for all
+    of them, some columns at a time.
+    """
+    xp = namespace(reference[0])
+
+    def part(columns: slice) -> SortedGaps:
+        return _sorted_gaps(reference[columns], current[columns], compiler)
+
+    parts = in_parts(part, len(reference), 1, "columns", xp)
+    if len(parts) == 1:
+        return parts[0]
+    return SortedGaps(**{f.name: xp.concatenate([getattr(part, f.name) for part in parts]) for f in fields(SortedGaps)})
+
+
+def _sorted_gaps(reference: Sequence[Array], current: Sequence[Array], compiler: Compiler) -> SortedGaps:
     xp = namespace(reference[0])
     kind = np.result_type(*(column.dtype for column in (*reference, *current)))
     sides = [[xp.ascontiguousarray(column, kind) for column in side] for side in (reference, current)]

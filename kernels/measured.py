@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kernels.arrays import Array
 
@@ -16,6 +16,7 @@ class Measured:
     effect   how large the change is, whatever the number of rows: it estimates a quantity of the two populations, so windows of
              different sizes compare, and a limit on it means the same everywhere
     low, high  the confidence interval of the effect, at the level that was asked for
+    rows     of a whole table: how many rows of the reference and of the current one it is of, the drawn ones that have a value
 
     NaN where a side has no values to speak of: seeing nothing is not stability.
     """
@@ -25,3 +26,4 @@ class Measured:
     effect: Array
     low: Array
     high: Array
+    rows: tuple[int, int] | None = field(default=None, kw_only=True)

@@ -10,10 +10,10 @@ from importlib.resources import files
 
 import numpy as np
 
-from engine.comparison import Comparison
+from engine.comparison import Comparison, seen
 from engine.nouns import ColumnDrift, Measure
 from engine.page.charts import HEIGHT
-from engine.profile import F64, Profile
+from engine.profile import F64, SAMPLE, SEGMENT_SAMPLE, Profile
 
 BARS = 40  # of equal width, of a number's distribution
 VALUES = 12  # of a category; rarer ones are one bar
@@ -34,10 +34,11 @@ def page(found: Comparison) -> str:
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)} – warmstart</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<style>\n{style}</style></head>\n<body><main>{_head(found, columns)}{_whole(found.whole)}"
+        f"<style>\n{style}</style></head>\n<body><main>{_head(found, columns)}{_whole(found)}"
         f'<div class="cards">{cards}</div>{more}\n'
         "<footer>Written by <b>warmstart drift --reference A --current B --html FILE</b>. "
-        "Point at a bar to read its share.</footer></main></body></html>\n"
+        f"Point at a bar to read its share. Numbers are drawn from at most {SAMPLE:,} values of a side, {SEGMENT_SAMPLE:,} in a "
+        "segment; the last bars hold what lies beyond the lowest and highest 0.2%.</footer></main></body></html>\n"
     )
 
 
@@ -61,18 +62,20 @@ def _head(found: Comparison, columns: Sequence[ColumnDrift]) -> str:
     ]
     shown = "".join(f'<div class="tile"><span>{escape(k)}</span><b>{escape(v)}</b></div>' for k, v in tiles)
     notes = "".join(f'<div class="alert">{escape(note)}</div>' for note in found.notes)
+    notes += "".join(f'<p class="soft">{escape(note[:1].upper() + note[1:])}.</p>' for note in found.report.notes)
     return (
         f'\n<header><h1>{escape(found.current)}</h1><p class="state">{escape(state)}</p>'
         f'<p class="soft">Against {escape(found.reference)}.</p>{notes}</header><div class="tiles">{shown}</div>'
     )
 
 
-def _whole(whole: Mapping[str, Measure]) -> str:
-    if not whole:
-        return ""
+def _whole(found: Comparison) -> str:
+    said = "".join(f'<p class="soft">{escape(line[:1].upper() + line[1:])}.</p>' for line in seen(found))
+    if not found.whole:
+        return f"\n<section><h2>The table as a whole</h2>{said}</section>"
     return (
         "\n<section><h2>The table as a whole</h2><p>Changes that no column shows by itself: in how columns go together.</p>"
-        f"{_measures(whole)}</section>"
+        f"{said}{_measures(found.whole)}</section>"
     )
 
 
@@ -93,17 +96,22 @@ def _card(found: Comparison, column: ColumnDrift) -> str:
 
 
 def _measures(measures: Mapping[str, Measure]) -> str:
-    named = "".join(f'<th class="n">{name}</th>' for name in ("value", "effect", "interval", "p"))
+    counted = any(m.rows for m in measures.values())
+    titles = ("value", "effect", "interval", "p", *(("rows",) if counted else ()))
+    named = "".join(f'<th class="n">{name}</th>' for name in titles)
     head = f"<tr><th>statistic</th>{named}</tr>"
     rows = "".join(
         f'<tr><td class="tight">{escape(name.replace("_", " "))}</td>'
-        + "".join(
-            f'<td class="n">{cell}</td>' for cell in (_g(m.value), _g(m.effect), f"{_g(m.low)} to {_g(m.high)}", _g(m.p_value))
-        )
+        + "".join(f'<td class="n">{cell}</td>' for cell in _cells(m)[: len(titles)])
         + "</tr>"
         for name, m in measures.items()
     )
     return f'<div class="scroll"><table>{head}{rows}</table></div>'
+
+
+def _cells(m: Measure) -> tuple[str, ...]:
+    rows = f"{m.rows[0]:,} and {m.rows[1]:,}" if m.rows else ""
+    return _g(m.value), _g(m.effect), f"{_g(m.low)} to {_g(m.high)}", _g(m.p_value), rows
 
 
 def _number(before: Profile, after: Profile, name: str) -> str:

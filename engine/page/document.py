@@ -151,11 +151,16 @@ def _drift(history: History) -> str:
     rows = [f'<label title="{escape(n)}">{escape(n)}</label>{charts.heat(shares[n], titles[n])}' for n in order[:60]]
     more = f" The {len(order) - 60} quietest columns are left out." if len(order) > 60 else ""
     ramp = "".join(f'<i class="h{n}"></i>' for n in range(len(charts.SHADES) + 1))
+    newest = next(e for e in reversed(windows) if e.drift)
+    notes = "".join(
+        f'<p class="soft">{escape(newest.cycle.window.id)}: {escape(note)}</p>'
+        for note in (newest.drift.notes if newest.drift else ())
+    )
     return (
         "\n<section><h2>Drift</h2><p>Each window against what its champion was trained on: the column's effect as a share of its "
         f'limit, the furthest first.{more}</p><div class="chart">{"<div class=hair></div>".join(rows)}'
         f'{charts.axis([e.cycle.window.id for e in windows])}</div><div class="legend"><span>none</span>'
-        f'<span class="ramp">{ramp}</span><span>2.5 × the limit or more; warm colours are over it</span></div></section>'
+        f'<span class="ramp">{ramp}</span><span>2.5 × the limit or more; warm colours are over it</span></div>{notes}</section>'
     )
 
 

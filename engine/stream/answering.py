@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from engine import drift, evaluate, profile
+from engine import drift, evaluate, exact, profile
 from engine.alarms import anytime
 from engine.alarms.anytime import Monitor, Watch
+from engine.columns import Floats
 from engine.data import table
 from engine.labels import ROW, folder_of
-from engine.nouns import Champion, DriftReport, Labelled, LiveScore, Predicted, Window
+from engine.ledger.codec import decode
+from engine.nouns import Champion, DriftReport, JobSpec, Labelled, LiveScore, Predicted, Training, Window
 from engine.profile import Profile
 from engine.stream.at_work import AtWork, frame_of, landed, predicted
 from serving.errors import Refused, Unreachable
@@ -66,7 +70,25 @@ class Answering(AtWork):
         past = self.outside.ledger.newest_results(self.parts.name, "drift", DriftReport, QUIET) if limits.learn else ()
         chances = Monitor(limits.alpha, self.parts.seed).chances(watched.watch) if watched else None
         reference, current = self._reference(champion), self._profile_of(window, champion, said)
-        return drift.compare(reference, current, limits, window.id, champion.version, past, chances)
+        if not limits.exact:
+            return drift.compare(reference, current, limits, window.id, champion.version, past, chances)
+        names = [name for name in reference.numbers if name in self._columns()]
+        try:
+            before = exact.WhileThere(self._sorted(self._here(_trained_on(champion)), names))
+        except FileNotFoundError as error:
+            before = exact.WhileThere({})
+            before.note(f"{error.filename}, which says what version {champion.version} was trained on, is gone")
+        after = self._sorted((window,), names).get
+        report = drift.compare(reference, current, limits, window.id, champion.version, past, chances, (before, after))
+        return replace(report, notes=(*before.notes, *report.notes))
+
+    def _sorted(self, windows: tuple[Window, ...], names: Sequence[str]) -> Mapping[str, Floats]:
+        return exact.sorted_columns(windows, names, self._file("sorted", ""), self.outside.sorted_bytes)
+
+    def _columns(self) -> set[str]:
+        """Those of a window that are counted, and not what the model says of it."""
+        schema = self.parts.schema
+        return {*(column.name for column in (*schema.columns, *schema.watched)), *(() if schema.key else (schema.target,))}
 
     def _profile_of(self, window: Window, champion: Champion, said: Predicted) -> Profile:
         reference, schema = self._reference(champion), self.parts.schema
@@ -90,3 +112,10 @@ class Answering(AtWork):
         frame = frame_of(window, schema)
         truth, cuts = table.target(frame, schema).reshape(-1), self._cuts(frame, asked)
         return LiveScore(said.version, evaluate.score(truth, answers, schema.task, cuts), said.answers)
+
+
+def _trained_on(champion: Champion) -> tuple[Window, ...]:
+    """The windows behind the champion's Profile, as its job wrote them down."""
+    folder = Path(champion.folder)
+    training: Training = decode(Training, (folder / "result.json").read_text())
+    return training.trained_on(decode(JobSpec, (folder / "job.json").read_text()))

@@ -66,9 +66,7 @@ class Challenging(TrainingWindows):
         spec = self._spec(window, champion)
         path = Path(challenger.folder) / PROFILE
         if not path.exists():
-            read = [w for w in (*spec.past, *spec.fresh) if w.digest not in challenger.left_out]
-            trained = [w for w in read if w.id in challenger.windows]
-            rows, schema = table.read(trained, self.parts.schema), self.parts.schema
+            rows, schema = table.read(challenger.trained_on(spec), self.parts.schema), self.parts.schema
             said = evaluate.predict(Path(challenger.folder) / "model.onnx", table.inputs(rows, schema), schema.target)
             profile.build(rows, schema, extra=predicted(said, schema), by=self.parts.drift.segment_by).save(path)
         digest = digest_of(path)

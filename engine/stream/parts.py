@@ -47,7 +47,7 @@ class Parts:
 class Outside:
     """The world that a stream works in: its ledger, registry, jobs and servers, and a folder for files named by digest.
 
-    `fetch` sees to it that a window's file is on this machine.
+    `fetch` sees to it that a window's file is on this machine. `sorted_bytes` are what sorted columns may take of the disk.
     """
 
     ledger: Ledger
@@ -57,3 +57,4 @@ class Outside:
     deployment: Deployment
     state: Path
     fetch: Callable[[Window], None]
+    sorted_bytes: int

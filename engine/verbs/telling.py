@@ -144,8 +144,10 @@ def _compare(
     if as_json:
         told = dataclasses.asdict(found.report) | {"whole": {name: dataclasses.asdict(one) for name, one in found.whole.items()}}
         del told["window"], told["version"]
-        names = {"reference": found.reference, "current": found.current, "notes": found.notes}
-        click.echo(json.dumps(_finite(names | told), indent=2))
+        sides = [dataclasses.asdict(side) for side in found.drawn or ()]
+        told |= {"notes": [*found.notes, *found.report.notes], "left_out_of_whole": list(found.before.categories)}
+        told |= {"drawn": dict(zip(("reference", "current"), sides, strict=False))}
+        click.echo(json.dumps(_finite({"reference": found.reference, "current": found.current} | told), indent=2))
         return
     click.echo("\n".join([*comparison.lines(found), *([str(html)] if html else [])]))
 

@@ -59,8 +59,9 @@ def measure(x: Array, y: Array, *, rows: int | None = ROWS, seed: int = 0, confi
     xp = namespace(x)
     rng = np.random.default_rng(seed)
     both = [np.nan_to_num(host(sampled(side, rows, rng)), nan=np.nan) for side in (x, y)]
-    if min(len(side) for side in both) < 2 * FOLDS or x.shape[1] == 0:
-        return Measured(*(xp.asarray(math.nan),) * 5)
+    looked_at = len(both[0]), len(both[1])
+    if min(looked_at) < 2 * FOLDS or x.shape[1] == 0:
+        return Measured(*(xp.asarray(math.nan),) * 5, rows=looked_at)
     folds = [rng.permutation(len(side)) % FOLDS for side in both]
     areas, by_chance, deviations = [], [], []
     for fold in range(FOLDS):
@@ -80,7 +81,7 @@ def measure(x: Array, y: Array, *, rows: int | None = ROWS, seed: int = 0, confi
     reach = float(ndtri((1 + confidence) / 2)) * float(np.mean(deviations))
     effect = value - 0.5
     low, high = max(effect - reach, -0.5), min(effect + reach, 0.5)
-    return Measured(*(xp.asarray(figure) for figure in (value, p_value, effect, low, high)))
+    return Measured(*(xp.asarray(figure) for figure in (value, p_value, effect, low, high)), rows=looked_at)
 
 
 def _placements(x: Array, y: Array) -> Array:

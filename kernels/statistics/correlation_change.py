@@ -70,12 +70,13 @@ def measure(x: Array, y: Array, *, rows: int | None = ROWS, seed: int = 0, confi
     x, y = sampled(x, rows, rng), sampled(y, rows, rng)
     both = frame(x, y)
     before, after = _Side.of(both, x, rng), _Side.of(both, y, rng)
-    if min(before.whole.rows, after.whole.rows) < 4:
-        return Measured(*(xp.asarray(math.nan),) * 5)
+    looked_at = before.whole.rows, after.whole.rows
+    if min(looked_at) < 4:
+        return Measured(*(xp.asarray(math.nan),) * 5, rows=looked_at)
     a, b = correlations(before.whole), correlations(after.whole)
     known = np.triu(np.isfinite(a) & np.isfinite(b), 1)
     if not known.any():
-        return Measured(*(xp.asarray(math.nan),) * 5)
+        return Measured(*(xp.asarray(math.nan),) * 5, rows=looked_at)
 
     of_a, of_b = _variance_of_z(before, a)[known], _variance_of_z(after, b)[known]
     a, b = a[known], b[known]
@@ -91,7 +92,8 @@ def measure(x: Array, y: Array, *, rows: int | None = ROWS, seed: int = 0, confi
         freedom += len(left) - 1
     reach = float(stdtrit(freedom, (1 + confidence) / 2)) * math.sqrt(variance)
     effect = (math.sqrt(max(bound, 0.0)) for bound in (squared, squared - reach, squared + reach))
-    return Measured(*(xp.asarray(figure) for figure in (float(np.abs(b - a).max()), p_value, *effect)))
+    figures = float(np.abs(b - a).max()), p_value, *effect
+    return Measured(*(xp.asarray(figure) for figure in figures), rows=looked_at)
 
 
 def correlations(of: Scatter) -> Array:

@@ -56,7 +56,9 @@ def measure(x: Array, y: Array, *, scaled: bool = True, seed: int = 0, confidenc
     value, variance = _mean_and_its_variance(parts)
     certain = 0.0 if value > 0 else 1.0
     p_value = certain if variance == 0 else float(ndtr(-value / math.sqrt(variance)))
-    return Measured(xp.asarray(value), xp.asarray(p_value), *of_squared(xp.asarray(value), xp.asarray(variance), confidence))
+    interval = of_squared(xp.asarray(value), xp.asarray(variance), confidence)
+    rows = 2 * sum(map(len, parts))
+    return Measured(xp.asarray(value), xp.asarray(p_value), *interval, rows=(rows, rows))
 
 
 def _pairs(x: Array, y: Array, width: float) -> Array:

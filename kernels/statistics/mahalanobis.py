@@ -65,17 +65,17 @@ def measure(x: Array, y: Array, *, seed: int = 0, confidence: float = 0.95) -> M
     n, m = of_x.rows, of_y.rows
     rows = n + m
     if min(n, m) == 0 or rows < 4 or x.shape[1] == 0:
-        return Measured(*(xp.asarray(math.nan),) * 5)
+        return Measured(*(xp.asarray(math.nan),) * 5, rows=(n, m))
     difference, covariance, jumped = _pooled(of_x, of_y)
     if jumped:
-        return Measured(*(xp.asarray(bound) for bound in (math.inf, 0.0, math.inf, math.inf, math.inf)))
+        return Measured(*(xp.asarray(bound) for bound in (math.inf, 0.0, math.inf, math.inf, math.inf)), rows=(n, m))
     most = (rows - 2) // 2
     if int(np.linalg.matrix_rank(covariance, tol=FLAT * max(float(np.trace(covariance)), 1e-300), hermitian=True)) > most:
         towards = np.random.default_rng(seed).standard_normal((len(difference), most))
         difference, covariance = towards.T @ difference, towards.T @ covariance @ towards
     squared, d = _squared(difference, covariance)
     if d == 0:
-        return Measured(*(xp.asarray(bound) for bound in (0.0, 1.0, 0.0, 0.0, 0.0)))
+        return Measured(*(xp.asarray(bound) for bound in (0.0, 1.0, 0.0, 0.0, 0.0)), rows=(n, m))
 
     weight, left = n * m / rows, rows - d - 1
     t_squared = weight * squared
@@ -84,7 +84,7 @@ def measure(x: Array, y: Array, *, seed: int = 0, confidence: float = 0.95) -> M
     tail = (1 - confidence) / 2
     low, high = (_noncentrality(f, d, left, share) / weight for share in (1 - tail, tail))
     figures = t_squared, fdtrc(d, left, f), math.sqrt(max(unbiased, 0.0)), math.sqrt(low), math.sqrt(high)
-    return Measured(*(xp.asarray(figure, dtype=xp.float64) for figure in figures))
+    return Measured(*(xp.asarray(figure, dtype=xp.float64) for figure in figures), rows=(n, m))
 
 
 def _noncentrality(f: float, d: int, left: int, share: float) -> float:

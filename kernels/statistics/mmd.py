@@ -73,7 +73,7 @@ def measure(
     x, y = comparable(sampled(x, rows, rng), sampled(y, rows, rng), scaled)
     n, m = len(x), len(y)
     if min(n, m) < 2:
-        return _nothing(xp)
+        return Measured(*(xp.asarray(math.nan),) * 5, rows=(n, m))
     width = bandwidth(x, y, rng)
     both = xp.concatenate([x, y])
     signs = np.empty((n + m, permutations + 1), np.int8)
@@ -87,7 +87,8 @@ def measure(
     at_least = int(np.count_nonzero(exchanged >= value - 1e-12))
     p_value = (1 + at_least) / (1 + permutations)
     variance = _variance(x, y, width, rng) + (float(np.mean(exchanged**2)) if permutations else 0.0)
-    return Measured(xp.asarray(value), xp.asarray(p_value), *of_squared(xp.asarray(value), xp.asarray(variance), confidence))
+    interval = of_squared(xp.asarray(value), xp.asarray(variance), confidence)
+    return Measured(xp.asarray(value), xp.asarray(p_value), *interval, rows=(n, m))
 
 
 def bandwidth(x: Array, y: Array, rng: np.random.Generator) -> float:
@@ -156,8 +157,3 @@ def _squared_distances(a: Array, b: Array) -> Array:
     xp = namespace(a)
     squares = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * (a @ b.T)
     return xp.maximum(squares, 0, out=squares)  # type: ignore[no-any-return]
-
-
-def _nothing(xp: object) -> Measured:
-    nan = xp.asarray(math.nan)  # type: ignore[attr-defined]
-    return Measured(nan, nan, nan, nan, nan)

@@ -74,15 +74,16 @@ def measure(
     mean, rest = xp.asarray(learnt.mean), xp.asarray(_left_over(learnt, share))
     before, after = (_errors(both.slabs(side), mean, rest) for side in (held_out, y))
     n, m = len(before), len(after)
+    looked_at = learnt.rows + n, m
     if min(n, m) < 2:
-        return Measured(*(xp.asarray(math.nan),) * 5)
+        return Measured(*(xp.asarray(math.nan),) * 5, rows=looked_at)
 
     value, difference = float(after.mean()), float(after.mean() - before.mean())
     own, other = float(before.var(ddof=1)), float(after.var(ddof=1))
     if own <= (1e-9 * max(value, 1.0)) ** 2:  # nothing but rounding
         changed = abs(difference) > 1e-9 * max(value, 1.0)
         figures = (math.copysign(math.inf, difference), 0.0) if changed else (0.0, 1.0)
-        return Measured(*(xp.asarray(figure) for figure in (value, figures[1], *(figures[0],) * 3)))
+        return Measured(*(xp.asarray(figure) for figure in (value, figures[1], *(figures[0],) * 3)), rows=looked_at)
     of_x, of_y = own / n, other / m
     freedom = (of_x + of_y) ** 2 / (of_x**2 / (n - 1) + of_y**2 / (m - 1))
     p_value = 2 * float(stdtr(freedom, -abs(difference) / math.sqrt(of_x + of_y)))
@@ -92,7 +93,8 @@ def measure(
     z = (before - before.mean()) / math.sqrt(own)
     variance = float((z + effect * (z**2 - 1) / 2).var()) / n + of_y / own
     reach = float(ndtri((1 + confidence) / 2)) * math.sqrt(variance)
-    return Measured(*(xp.asarray(figure) for figure in (value, p_value, effect, effect - reach, effect + reach)))
+    found = value, p_value, effect, effect - reach, effect + reach
+    return Measured(*(xp.asarray(figure) for figure in found), rows=looked_at)
 
 
 def _left_over(learnt: Scatter, share: float) -> Array:

@@ -78,8 +78,7 @@ def measure(
     x, y = comparable(sampled(x, rows, rng), sampled(y, rows, rng), scaled)
     n, m = len(x), len(y)
     if min(n, m) < 2:
-        nan = xp.asarray(math.nan)
-        return Measured(nan, nan, nan, nan, nan)
+        return Measured(*(xp.asarray(math.nan),) * 5, rows=(n, m))
     labels = np.empty((n + m, permutations + 1), bool)
     labels[:n, 0], labels[n:, 0] = True, False
     for p in range(1, permutations + 1):
@@ -97,7 +96,7 @@ def measure(
     squared = value**2 - chance**2
     reach = float(ndtri((1 + confidence) / 2)) * 2 * value * math.sqrt(variance)
     effect = (math.sqrt(max(bound, 0.0)) for bound in (squared, squared - reach, squared + reach))
-    return Measured(*(xp.asarray(figure) for figure in (value, p_value, *effect)))
+    return Measured(*(xp.asarray(figure) for figure in (value, p_value, *effect)), rows=(n, m))
 
 
 def _distances(x: Array, y: Array, towards: Array, labels: Array, units: Array) -> tuple[Array, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from pathlib import Path
@@ -72,6 +73,62 @@ def test_statistics_over_sorted_values_read_every_row(shifted: comparison.Compar
     assert speed.measures["ks"].value == pytest.approx(stats.ks_2samp(before, after).statistic, rel=1e-12)
     assert speed.measures["w1"].value == pytest.approx(stats.wasserstein_distance(before, after), rel=1e-9)
     assert speed.measures["mann_whitney"].value == pytest.approx(stats.mannwhitneyu(before, after).statistic, rel=1e-12)
+
+
+def test_what_statistics_of_whole_rows_leave_out_is_counted_and_said(tmp_path: Path) -> None:
+    reference, current = table(0), table(1, rows=8_000)
+    numbers = ("speed", "wear", "late", "at")
+    last = pl.int_range(pl.len()) >= pl.len() - 1
+    current = current.with_columns(
+        pl.when(pl.int_range(pl.len()) < 100).then(None).otherwise(pl.col("speed")).alias("speed"),
+        pl.when(pl.int_range(pl.len()) < 10).then(float("inf")).otherwise(pl.col("wear")).alias("wear"),
+    ).with_columns(pl.when(last).then(None).otherwise(pl.col(name)).alias(name) for name in numbers)
+    a, b = files(tmp_path, reference, current)
+    said = drift("--reference", a, "--current", b, "--html", tmp_path / "page.html")
+    told = json.loads(drift("--reference", a, "--current", b, "--json"))
+    expected = [
+        "whole rows of 4 numeric columns; text has no part in them: city",
+        "reference: 10,000 drawn of 12,000 rows",
+        "current: all 8,000 rows; in 101 of them a value is missing or infinite, 114 in all; 1 without any value are left out",
+        "such a value counts as the reference's median of its column, but for the classifier, which takes it as it is",
+    ]
+    lines = said.splitlines()
+    first = lines.index(expected[0])
+    assert lines[first : first + 4] == expected
+    page = html.unescape((tmp_path / "page.html").read_text())
+    assert all(line[1:] in page for line in expected)
+    assert told["left_out_of_whole"] == ["city"]
+    assert told["drawn"]["reference"] == {"rows": 12_000, "drawn": 10_000, "gaps": 0, "cells": 0, "empty": 0}
+    assert told["drawn"]["current"] == {"rows": 8_000, "drawn": 8_000, "gaps": 101, "cells": 114, "empty": 1}
+    rows = {name: tuple(one["rows"]) for name, one in told["whole"].items()}
+    assert rows == {
+        "mmd": (10_000, 7_999),
+        "mmd_linear": (7_998, 7_998),
+        "sliced_w1": (10_000, 7_999),
+        "mahalanobis": (10_000, 7_999),
+        "pca": (10_000, 7_999),
+        "classifier": (5_000, 5_000),
+        "correlation": (10_000, 7_999),
+    }
+    for name, (before, after) in rows.items():
+        assert re.search(rf"^{name} .* of {before:,} and {after:,} rows$", said, re.MULTILINE)
+        assert f"{before:,} and {after:,}" in page
+
+
+def test_one_numeric_column_has_no_whole_rows_and_that_is_said(tmp_path: Path) -> None:
+    a, b = files(tmp_path, *[NUMBERS] * 2)
+    assert "whole rows are compared where there are two numeric columns, not 1; text has no part in them: c" in drift(
+        "--reference", a, "--current", b
+    )
+    told = json.loads(drift("--reference", a, "--current", b, "--json"))
+    assert (told["whole"], told["drawn"]) == ({}, {})
+
+
+def test_segments_say_that_they_are_of_samples(shifted: comparison.Comparison) -> None:
+    (note,) = shifted.report.notes
+    assert note.startswith("in segments, statistics over sorted values of speed, wear, late, at are of samples, 1,000 values")
+    assert note in comparison.lines(shifted)
+    assert note[1:] in drawn.page(shifted)
 
 
 def test_segments_are_compared_by_themselves(shifted: comparison.Comparison) -> None:

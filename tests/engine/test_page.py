@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -128,6 +129,13 @@ def test_drift_is_shown_as_a_share_of_its_limit_the_furthest_column_first(ledger
     assert page.index('<label title="speed">') < page.index('<label title="load">')
     assert '<rect class="h6"' in page  # 0.5 is 2.5 × its limit of 0.2
     assert "day-3, speed: psi 0.500, limit 0.2, q 2.0e-03, drifted" in page
+
+
+def test_the_page_tells_what_the_newest_report_notes(ledger: Ledger) -> None:
+    cycle = story.opened(ledger, 5)
+    ledger.record(cycle, "drift", replace(story.drifted(5, 0.1), notes=("of <samples>",)), cycle.opened)
+    ledger.record(cycle, "close", Closing(Outcome.KEPT, "quiet", 2), cycle.opened)
+    assert '<p class="soft">day-5: of &lt;samples&gt;</p>' in document.page(history.read(ledger, "toy"))
 
 
 def test_slices_are_shown_against_all_rows_and_the_worst_is_marked(ledger: Ledger) -> None:

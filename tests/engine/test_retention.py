@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -69,6 +70,21 @@ def promotions(place: Place, count: int) -> list[Cycle]:
 def test_within_its_numbers_nothing_goes(place: Place) -> None:
     promotions(place, 3)
     assert tidy(ALL, place, whole=True) == []
+
+
+def test_sorted_columns_beyond_the_budget_go_with_a_whole_tidying(place: Place) -> None:
+    promotions(place, 1)
+    columns = [place.state / "sorted" / "toy" / digest / f"{name}.npy" for digest in ("d1", "d2") for name in "ab"]
+    for age, path in enumerate(columns):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(400_000))
+        os.utime(path, (time.time() - 100 + age,) * 2)
+    small = replace(ALL, sorted_mb=1)
+    assert tidy(small, place) == []  # what sorts looks after its budget itself
+    (said,) = tidy(small, place, whole=True, dry_run=True)
+    assert (said.kind, said.names, said.bytes) == ("sorted", ("d1/b.npy", "d1/a.npy"), 800_000)
+    assert tidy(small, place, whole=True) == [said]
+    assert left(place, "sorted") == ["d2"]
 
 
 def test_the_first_the_live_and_the_one_before_it_stay_whatever_their_age(place: Place) -> None:

@@ -110,6 +110,50 @@ def test_the_budget_is_that_of_all_windows_together(window: Window, folder: Path
     assert len(list(folder.iterdir())) == 1  # and no empty folder stays
 
 
+def test_many_small_files_are_looked_through_once_in_a_while(
+    window: Window, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Path | None] = []
+    too_much = exact.too_much
+    monkeypatch.setattr(
+        exact, "too_much", lambda folder, budget, newest: looks.append(newest) or too_much(folder, budget, newest)
+    )
+    for seed in range(25):
+        dict(sorted_columns(written(tmp_path / f"{seed}.parquet", seed), list("abcd"), folder, 1000 * COLUMN))
+    assert len(looks) == 10  # of 100 columns: after the first, and then with each hundredth of the budget
+    dict(sorted_columns(written(tmp_path / "last.parquet", 99), list("abcd"), folder, 20 * COLUMN))
+    assert kept(folder) <= 20 * COLUMN
+
+
+def test_several_windows_are_one_whose_sorted_columns_are_merged_and_kept(
+    window: Window, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = made(monkeypatch)
+    other = written(tmp_path / "v.parquet", seed=1)
+    both = np.sort(np.concatenate([pl.read_parquet(each.uri)["a"].to_numpy() for each in (window, other)]))
+    for _ in range(2):
+        np.testing.assert_array_equal(sorted_columns([window, other], ["a"], folder, 10**6)["a"], both)
+    assert names == ["a"] * 3
+    assert len(list(folder.iterdir())) == 3
+    for path in (window.uri, other.uri):
+        Path(path).unlink()
+    np.testing.assert_array_equal(sorted_columns([window, other], ["a"], folder, 10**6)["a"], both)
+
+
+def test_a_lost_window_costs_its_columns_and_is_told_once(window: Window, folder: Path, tmp_path: Path) -> None:
+    other = written(tmp_path / "v.parquet", seed=1)
+    asked = exact.WhileThere(sorted_columns([window, other], list("abc"), folder, 10**6))
+    assert asked("a") is not None
+    assert asked("predicted") is None
+    assert not asked.notes
+    Path(other.uri).unlink()
+    assert asked("a") is not None  # kept, and still right
+    assert asked("b") is None
+    assert asked("c") is None
+    (note,) = asked.notes
+    assert note.endswith("v.parquet: it is gone; the profile's sample stands in for every value")
+
+
 def test_a_column_larger_than_the_budget_is_sorted_and_not_kept(window: Window, folder: Path) -> None:
     columns = sorted_columns(window, ["a"], folder, ROWS)
     np.testing.assert_array_equal(columns["a"], pl.read_parquet(window.uri)["a"].sort().to_numpy())
@@ -131,7 +175,7 @@ def test_what_a_killed_process_left_is_removed_in_time(window: Window, folder: P
     for path in (young, old):
         path.write_bytes(b"half")
     os.utime(old, (time.time() - 2 * exact.ABANDONED,) * 2)
-    sorted_columns(window, ["b"], folder, 10**6)["b"]
+    sorted_columns(window, ["b"], folder, 50 * COLUMN)["b"]
     assert young.exists()
     assert not old.exists()
 

@@ -156,7 +156,7 @@ def test_the_command_tells_by_the_content_and_says_what_is_estimated(files: Path
     assert page.read_text().startswith("<!doctype html>")
     found = json.loads(drift("--reference", elsewhere, "--current", files / "moved.parquet", "--json"))
     assert found["whole"] == {}
-    assert len(found["notes"]) == 2
+    assert len(found["notes"]) == 3
 
 
 def test_columns_that_whylogs_did_not_keep_are_left_out_by_name(tmp_path: Path) -> None:

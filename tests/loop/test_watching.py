@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
+import polars as pl
 import pytest
+from scipy import stats
 from toy import Toy, rows
 
+from engine import profile
 from engine.ledger import Ledger
 from engine.loop import Loop
 
@@ -57,6 +62,47 @@ def test_a_process_killed_behind_the_monitor_counts_a_window_once(toy: Toy, monk
     with toy.engine(*WATCHED) as engine:
         assert carried(engine) == [("kept", 1)]
     assert watched(toy, -1)["speed"] == 2
+
+
+def test_exact_drift_is_of_every_row_until_a_window_is_lost_which_is_told(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(profile, "SAMPLE", 300)
+    settings = ("stream.drift.exact=true", "stream.drift.limit=0.05", "gate.margin=-1")
+    toy.land("day-2", rows(2, turned=True))
+    with toy.engine(*settings) as engine:
+        assert carried(engine) == [("promoted", 2)]
+        toy.land("day-3", rows(3, turned=True))
+        assert carried(engine) == [("promoted", 3)]
+    report = toy.result(toy.cycles()[-1], "drift")
+    speeds = [pl.concat([rows(1), rows(2, turned=True)])["speed"], rows(3, turned=True)["speed"]]
+    effect = {column["column"]: column["statistics"]["ks"] for column in report["columns"] if column["kind"] == "number"}
+    assert effect["speed"] == pytest.approx(stats.ks_2samp(*speeds).statistic, rel=1e-9)
+    (note,) = report["notes"]
+    assert note.startswith("statistics over sorted values of wear (predicted) are of samples")
+    kept = {path.parent.name for path in (toy.state / "sorted" / "toy").glob("*/*")}
+    assert {cycle.window.digest for cycle in toy.cycles()} < kept  # and the merged one of day 1 and day 2
+
+    shutil.rmtree(toy.state / "sorted")
+    (toy.root / "windows" / "day-2.parquet").unlink()
+    toy.land("day-4", rows(4, turned=True))
+    with toy.engine(*settings) as engine:
+        carried(engine)
+    capsys.readouterr()
+    toy("drift", "day-4")
+    said = capsys.readouterr().out
+    assert "window day-2 of toy cannot be read" in said
+    assert "day-2.parquet: it is gone; the profile's sample stands in for every value" in said
+
+    for path in (toy.state / "artifacts").rglob("job.json"):
+        path.unlink()
+    toy.land("day-5", rows(5, turned=True))
+    with toy.engine(*settings) as engine:
+        carried(engine)
+    toy("drift", "day-5")
+    assert "job.json, which says what version 4 was trained on, is gone; the profile's" in capsys.readouterr().out
+    assert toy("gc", "retention.sorted_mb=1") == 0
+    assert "nothing is too much" in capsys.readouterr().out
 
 
 def test_segments_are_compared_once_the_champion_was_profiled_by_them(toy: Toy):
