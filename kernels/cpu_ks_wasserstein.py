@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from kernels.arrays import Array
-from kernels.cpu_sorted import _IN_LANES, _compiled
+from kernels.compiled import IN_LANES, compiled
 
 PART = 256  # rows of the larger sample between two cuts: with fewer, finding the cuts takes longer than halving parts
 FEW = 32  # rows of both samples that are merged rather than halved
@@ -27,7 +27,7 @@ STEADY = 0.1  # how much of a gap must be left throughout a part, so that no mor
 WIDE = 1e290  # a part's width from which sums over its rows could leave float64
 
 
-@_compiled(_IN_LANES)
+@compiled(IN_LANES)
 def _distance_below(values: Array, end: Any) -> float:
     """The sum of how far each value is below `end`."""
     total = 0.0
@@ -36,7 +36,7 @@ def _distance_below(values: Array, end: Any) -> float:
     return total
 
 
-@_compiled()
+@compiled()
 def _first_at_least(values: Array, start: int, stop: int, value: Any) -> int:
     """The first place in values[start:stop], which ascend, of a value that is not below `value`."""
     while start < stop:
@@ -47,7 +47,7 @@ def _first_at_least(values: Array, start: int, stop: int, value: Any) -> int:
     return start
 
 
-@_compiled()
+@compiled()
 def _first_above(values: Array, start: int, stop: int, value: Any) -> int:
     """The same of a value that is above `value`."""
     while start < stop:
@@ -58,13 +58,13 @@ def _first_above(values: Array, start: int, stop: int, value: Any) -> int:
     return start
 
 
-@_compiled()
+@compiled()
 def _area(gap: int, scale: float, begin: Any, end: Any) -> float:
     """The integral of one gap; 0 where a factor is, even if the other is infinite."""
     return abs(gap) * scale * (np.float64(end) - np.float64(begin)) if gap != 0 and end != begin else 0.0
 
 
-@_compiled()
+@compiled()
 def _merge(a: Array, b: Array, gap: int, n: int, m: int, begin: Any, end: Any, widest: int) -> tuple[int, float]:
     """The widest gap so far, and the integral from `begin` to `end`; `gap` is the one below the first of a and b."""
     scale, area, i, j, before = 1.0 / n / m, 0.0, 0, 0, begin
@@ -93,7 +93,7 @@ def _merge(a: Array, b: Array, gap: int, n: int, m: int, begin: Any, end: Any, w
     return max(widest, abs(gap)), area + _area(gap, scale, before, end)
 
 
-@_compiled()
+@compiled()
 def _parts(a: Array, b: Array, cuts: Array, below_a: Array, below_b: Array, widest: int) -> tuple[int, float, int]:
     """The widest gap, the integral of all gaps, and how many rows were merged for them.
 

@@ -7,13 +7,12 @@ first-level cache. 1M against 1M float32: 15 core-ms, 8 of them the merge.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Sequence
 
-import numba
 import numpy as np
 
 from kernels.arrays import Array
+from kernels.compiled import IN_LANES, compiled
 from kernels.cpu import _threads
 from kernels.sorted_gaps import SUMS, SortedGaps, from_sums
 
@@ -21,18 +20,11 @@ TILE = 1024  # rows merged at a time; fixed, so that the sums' last bits do not 
 ROOM = TILE + 8  # of a tile's arrays: an open value from the tile before, and one beyond the last
 SMALL_MERGE = 1 << 15  # rows below which threads cost more than they save
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-# Sums may be reordered into vector lanes; NaN and infinity stay what they are. Division by zero follows NumPy: Python's way would
-# put a branch into each loop, and leave no lanes.
-_IN_LANES = {"reassoc", "nsz", "contract"}
+# What is summed is rounded once more if a product is rounded before it is added.
+_LANES = IN_LANES | {"contract"}
 
 
-def _compiled(fastmath: bool | set[str] = False) -> Callable[[Function], Function]:
-    return cast("Callable[[Function], Function]", numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath))
-
-
-@_compiled()
+@compiled()
 def _merge(a: Array, b: Array, k: int, values: Array, below: Array, rows_a: int, rows_b: int) -> tuple[int, int, int]:
     """Merge up to TILE rows of a and b onto value k, which is open: more of the same may come.
 
@@ -68,7 +60,7 @@ def _merge(a: Array, b: Array, k: int, values: Array, below: Array, rows_a: int,
     return i, j, k
 
 
-@_compiled(_IN_LANES)
+@compiled(_LANES)
 def _rank_sums(below: Array, first_a: float, first_b: float, n: float, m: float, number: int, sums: Array) -> None:
     """Add what depends on ranks alone. below is from the value before the first of `number`."""
     squares, weighted, cubes_a, cubes_b, mixed, pairs, pairs_a, pairs_b = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
@@ -100,7 +92,7 @@ def _rank_sums(below: Array, first_a: float, first_b: float, n: float, m: float,
     sums[15] += pairs_b
 
 
-@_compiled(_IN_LANES)
+@compiled(_LANES)
 def _width_sums(
     values: Array, below: Array, first_a: float, first_b: float, n: float, m: float, number: int, sums: Array, steps: Array
 ) -> None:
@@ -136,7 +128,7 @@ def _width_sums(
     sums[7] += noise
 
 
-@_compiled()
+@compiled()
 def _potentials(steps: Array, number: int, start: Array, sums: Array) -> None:
     """Turn steps into the potentials before them, which go on from `start`; and keep the largest and the smallest gap."""
     first, second, third = start[0], start[1], start[2]
@@ -153,7 +145,7 @@ def _potentials(steps: Array, number: int, start: Array, sums: Array) -> None:
     sums[0], sums[1] = above, under
 
 
-@_compiled(_IN_LANES)
+@compiled(_LANES)
 def _potential_sums(below: Array, steps: Array, number: int, sums: Array) -> None:
     """Add each side's first and second moments of the potentials. below is from the value before the first of `number`."""
     a0, a1, a2, a3, a4, a5, a6 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
@@ -180,7 +172,7 @@ def _potential_sums(below: Array, steps: Array, number: int, sums: Array) -> Non
         sums[16 + k] += total
 
 
-@_compiled()
+@compiled()
 def _column(a: Array, b: Array, sums: Array) -> None:
     """The sums of one column, none of whose sides is empty."""
     n, m = np.float64(a.size), np.float64(b.size)
