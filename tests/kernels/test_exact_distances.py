@@ -123,7 +123,7 @@ def test_an_empty_sample_has_no_distance() -> None:
 
 @BACKENDS
 def test_columns_are_sorted_without_their_missing_values(backend: Any) -> None:
-    x = np.random.default_rng(0).standard_normal((50_000, 3)).astype(np.float32)
+    x = np.random.default_rng(0).standard_normal((5_000, 37)).astype(np.float32)
     x[::7, 1], x[:, 2] = np.nan, np.nan
     x[0, 0] = np.inf
     for found, column in zip(backend.sort_columns(x), x.T, strict=True):
