@@ -114,7 +114,13 @@ def ks_wasserstein(sorted_a: Array, sorted_b: Array) -> tuple[float, float]:
     """
     if len(sorted_a) == 0 or len(sorted_b) == 0:
         return float("nan"), float("nan")
-    return _sorted_backend(sorted_a, sorted_b).ks_wasserstein(sorted_a, sorted_b)  # type: ignore[no-any-return]
+    if _all_on_device(sorted_a, sorted_b):
+        from kernels import gpu_sorted
+
+        return gpu_sorted.ks_wasserstein(sorted_a, sorted_b)
+    from kernels import cpu_ks_wasserstein
+
+    return cpu_ks_wasserstein.ks_wasserstein(sorted_a, sorted_b)
 
 
 def sorted_gaps(reference: Sequence[Array], current: Sequence[Array]) -> SortedGaps:

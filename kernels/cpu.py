@@ -5,9 +5,6 @@ vector lanes: they have no branches; they count in integers as wide as the value
 to those, and float counters took half as long again; and they find the extremes among integers, since LLVM has no lanes for the
 lesser of two floats where one may be NaN. 1M x 100 float32 over 31 edges: 2.3 core-ns an element, 1.0 of them for the edges and
 0.9 for fetching and transposing.
-
-Nothing is compiled at import; the machine code of a first call is cached on disk. The compiled functions release the
-interpreter's lock and plain threads run them: numba's own thread pools are neither safe to enter from two threads nor to fork.
 """
 
 from __future__ import annotations
@@ -16,37 +13,31 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import reduce
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
 
 from kernels.arrays import Array
 from kernels.column_counts import ColumnCounts
+from kernels.compiled import IN_LANES, compiled
+from kernels.cpu_bins import Guide, count, guide_to, without_guide
 
 CHUNK = (
     1 << 16
 )  # rows profiled by one thread at a time; fixed, so that the moments' last bits do not depend on the number of cores
 TILE = 512  # rows taken at a time: their cache lines survive until the next columns want them; fixed for the same reason
 TOGETHER = 4  # columns copied at a time, so that cache lines are fetched less often: 3% off for 100 columns, a third for 1,024
-FEW_EDGES = 256  # up to here, comparing with every edge in vector lanes beats looking a value's bin up
+FEW_EDGES = 144  # bytes: up to 36 of float32 and 18 of float64, comparing with each edge in lanes beats looking a bin up
+LINE = 64  # bytes of a cache line: columns that lie in one are sorted by one thread, which so reads it once
+ROWS_AT_ONCE = 64  # so many lines stay in the first-level cache until all of their values are read
 SMALL_SORT = 1 << 17  # values below which threads cost more than they save
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def _compiled(fastmath: bool | set[str] = False) -> Callable[[Function], Function]:
-    return cast("Callable[[Function], Function]", numba.njit(cache=True, nogil=True, fastmath=fastmath))
-
-
-# Sums may be reordered into vector lanes. NaN and infinity stay what they are: without the flags "nnan" and "ninf" a comparison
-# with NaN is false, which is what keeps NaN out of every bin.
-_LANES_MAY_REORDER = {"reassoc", "nsz"}
-
-
-@_compiled()
+@compiled()
 def _transpose(rows: Array, columns: Array) -> None:
     """Copy rows [n, TOGETHER or fewer] to the start of as many columns."""
     n, d = rows.shape
@@ -60,7 +51,7 @@ def _transpose(rows: Array, columns: Array) -> None:
                 columns[j, i] = rows[i, j]
 
 
-@_compiled()
+@compiled()
 def _count_at_least(values: Array, edges: Array, counts: Array) -> None:
     """Add to counts how many values are at or above each edge."""
     integer = counts.dtype.type
@@ -72,7 +63,7 @@ def _count_at_least(values: Array, edges: Array, counts: Array) -> None:
         counts[k] += count
 
 
-@_compiled()
+@compiled()
 def _tally(values: Array, bits: Array) -> tuple[Any, Any, Any, Any]:
     """Missing, finite, and the least and the greatest finite value as keys, see `_values_of`; bits are the values' own."""
     integer = bits.dtype.type
@@ -98,7 +89,7 @@ def _values_of(keys: Array, dtype: Any) -> Array:
     return np.where(keys < 0, keys ^ np.iinfo(keys.dtype).max, keys).view(dtype)
 
 
-@_compiled(_LANES_MAY_REORDER)
+@compiled(IN_LANES)
 def _sums(values: Array, shift: float) -> tuple[float, float]:
     """Sum and sum of squares of the finite values less `shift`."""
     infinity = values.dtype.type(np.inf)
@@ -111,67 +102,15 @@ def _sums(values: Array, shift: float) -> tuple[float, float]:
     return total, squares
 
 
-@_compiled()
-def _cell(value: Any, start: Any, scale: Any, cells: int) -> int:
-    """The guide table's cell of a value: a function that never falls as the value rises, rounding included."""
-    place = (value - start) * scale
-    if not place > 0:
-        return 0
-    return int(place) if place < cells - 1 else cells - 1
-
-
-@_compiled()
-def _guide(edges: Array, cells: int) -> tuple[Array, Array, Array]:
-    """Per column, how many edges lie in cells before each cell, and the start and scale of the cells."""
-    d, number = edges.shape
-    before = np.zeros((d, cells + 1), np.int32)
-    start = np.zeros(d, edges.dtype)
-    scale = np.zeros(d, edges.dtype)
-    for j in range(d):
-        first, last = 0, number - 1
-        while first < last and not abs(edges[j, first]) < np.inf:
-            first += 1
-        while last > first and not abs(edges[j, last]) < np.inf:
-            last -= 1
-        span = edges[j, last] - edges[j, first]
-        if 0 < span < np.inf and cells / span < np.inf:
-            start[j] = edges[j, first]
-            scale[j] = cells / span
-        for k in range(number):
-            before[j, _cell(edges[j, k], start[j], scale[j], cells) + 1] += 1
-        for c in range(cells):
-            before[j, c + 1] += before[j, c]
-    return before, start, scale
-
-
-@_compiled()
-def _count_by_guide(values: Array, edges: Array, before: Array, start: Any, scale: Any, counts: Array) -> None:
-    """Count each value's bin: the guide says which few edges share its cell, a binary search goes over those."""
-    for i in range(values.size):
-        v = values[i]
-        if v != v:
-            continue
-        cell = _cell(v, start, scale, before.size - 1)
-        low, high = before[cell], before[cell + 1]
-        while low < high:
-            middle = (low + high) >> 1
-            if edges[middle] <= v:
-                low = middle + 1
-            else:
-                high = middle
-        counts[low] += 1
-
-
-@_compiled()
-def _profile_chunk(
-    x: Array, edges: Array, before: Array, start: Array, scale: Array, counts: Array, whole: Array, real: Array, keys: Array
-) -> None:
+@compiled()
+def _profile_chunk(x: Array, guide: Guide, by_guide: bool, counts: Array, whole: Array, real: Array, keys: Array) -> None:
     """Add the rows of x to counts [d, E+1], whole [2, d] (missing, finite) and real [2, d] (mean, m2); widen keys [2, d]."""
     n, d = x.shape
+    below, edges, start, scale, reach = guide
     number = edges.shape[1]
-    cells = before.shape[1] - 1
     columns = np.empty((TOGETHER, TILE), x.dtype)
     bits = columns.view(keys.dtype)
+    bins, ahead = np.empty(TILE, np.uint32), np.empty(TILE, x.dtype)
     at_least = np.zeros((d, number), keys.dtype)
     for row in range(0, n, TILE):
         rows = min(TILE, n - row)
@@ -197,12 +136,14 @@ def _profile_chunk(
                 real[1, j] += max(squares - total * total / whole[1, j], 0.0)
                 keys[0, j] = min(keys[0, j], least)
                 keys[1, j] = max(keys[1, j], greatest)
-            if cells > 0:
-                _count_by_guide(values, edges[j], before[j], start[j], scale[j], counts[j])
+            if by_guide:
+                count(values, below[j], edges[j], start[j], scale[j], reach[j], bins, ahead, counts[j])
             else:
                 _count_at_least(values, edges[j], at_least[j])
-    if cells == 0:
-        for j in range(d):
+    for j in range(d):
+        if by_guide:
+            counts[j, 0] -= whole[0, j]
+        else:
             above = n - whole[0, j]
             for k in range(number):
                 counts[j, k] += above - at_least[j, k]
@@ -213,11 +154,8 @@ def _profile_chunk(
 def profile(x: Array, edges: Array) -> ColumnCounts:
     """See `kernels.profile`."""
     d, number = edges.shape
-    edges = np.ascontiguousarray(edges)
-    if number <= FEW_EDGES:
-        guide = np.zeros((d, 1), np.int32), np.zeros(d, x.dtype), np.zeros(d, x.dtype)
-    else:
-        guide = _guide(edges, 4 * number)
+    by_guide = edges.itemsize * number > FEW_EDGES
+    guide = guide_to(edges) if by_guide else without_guide(edges)
     integer = np.dtype(f"i{x.itemsize}")
     last = np.iinfo(integer).max
 
@@ -225,7 +163,7 @@ def profile(x: Array, edges: Array) -> ColumnCounts:
         rows = x[row : row + CHUNK]
         counts, whole = np.zeros((d, number + 1), np.int64), np.zeros((2, d), np.int64)
         real, keys = np.zeros((2, d)), np.array([[last], [~last]], integer).repeat(d, axis=1)
-        _profile_chunk(rows, edges, *guide, counts, whole, real, keys)
+        _profile_chunk(rows, guide, by_guide, counts, whole, real, keys)
         missing, finite = whole
         known = np.where(finite > 0, [real[0], *_values_of(keys, x.dtype)], np.nan)
         mean, minimum, maximum = known
@@ -235,7 +173,7 @@ def profile(x: Array, edges: Array) -> ColumnCounts:
         return reduce(ColumnCounts.merge, run(chunk, range(0, max(len(x), 1), CHUNK)))
 
 
-@_compiled()
+@compiled()
 def _count_codes(codes: Array, counts: Array) -> None:
     beyond = counts.size - 1
     for i in range(codes.size):
@@ -251,15 +189,29 @@ def category_counts(codes: Array, size: int) -> Array:
     return counts
 
 
+@compiled()
+def _to_columns(x: Array, columns: Array) -> None:
+    """Write x [n, d] to columns [d, n], a few rows at a time: of a cache line all values are read while it is there."""
+    n, d = x.shape
+    for row in range(0, n, ROWS_AT_ONCE):
+        for j in range(d):
+            for i in range(row, min(row + ROWS_AT_ONCE, n)):
+                columns[j, i] = x[i, j]
+
+
 def sort_columns(x: Array) -> list[Array]:
     """See `kernels.sort_columns`."""
+    n, d = x.shape
+    together = max(1, min(LINE // x.itemsize, -(-d // numba.get_num_threads())))
 
-    def column(j: int) -> Array:
-        ordered = np.sort(x[:, j])
-        return ordered[: np.searchsorted(ordered, np.nan)]
+    def some(first: int) -> list[Array]:
+        columns = np.empty((min(together, d - first), n), x.dtype)
+        _to_columns(x[:, first : first + together], columns)
+        columns.sort(axis=1)
+        return [column[: np.searchsorted(column, np.nan)] for column in columns]
 
     with _threads(many=x.size > SMALL_SORT) as run:
-        return list(run(column, range(x.shape[1])))
+        return [column for columns in run(some, range(0, d, together)) for column in columns]
 
 
 @contextmanager

@@ -48,6 +48,17 @@ def test_scipy_gives_our_values(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(drift.FEWEST <= len(one.theirs.wall) == len(one.ours.wall) <= drift.RUNS for one in compared)
 
 
+def test_the_exact_distances_are_compared_in_float64_too() -> None:
+    assert {(one.peer, one.theirs) for one in drift.IN_FLOAT64} == {
+        ("scipy", "kolmogorov_smirnov"),
+        ("scipy", "wasserstein"),
+        ("scipy", "both"),
+        ("alibi_detect", "kolmogorov_smirnov"),
+        ("evidently", "kolmogorov_smirnov"),
+        ("evidently", "wasserstein"),
+    }
+
+
 def test_a_value_that_is_off_by_more_than_its_tolerance_does_not_agree() -> None:
     ours = {"exact": {"wasserstein": [0.5, 3.0]}}
     table = np.zeros((1, 2))
