@@ -23,7 +23,7 @@ from scipy.special import betaincinv, kolmogorov
 import kernels
 from benchmarks import result
 from engine.alarms.anytime import Counted, Monitor
-from engine.profile import EDGES
+from engine.profile import QUANTILES as EDGES
 from kernels.statistics.benjamini_hochberg import benjamini_hochberg
 from kernels.statistics.chi_squared import chi_squared
 from kernels.statistics.psi import psi

@@ -24,17 +24,18 @@ PACKAGES = (
     "numba",
     "polars",
     "SQLAlchemy",
+    "cupy-cuda13x",
 )
 
 
-def write(name: str, title: str, body: Sequence[str]) -> Path:
-    """Write `results/NAME.md` and return its path."""
-    versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in PACKAGES)
+def write(name: str, title: str, body: Sequence[str], module: str | None = None) -> Path:
+    """Write `results/NAME.md`, which the benchmark `module` made, and return its path."""
+    versions = ", ".join(f"{p} {version}" for p in PACKAGES if (version := _version(p)))
     head = [
         f"# {title}",
         "",
         f"- when: {time.strftime('%Y-%m-%d')}",
-        f"- command: `{' '.join(['python', '-m', f'benchmarks.{name}', *sys.argv[1:]])}`",
+        f"- command: `{' '.join(['python', '-m', f'benchmarks.{module or name}', *sys.argv[1:]])}`",
         f"- machine: {_processor()}, {os.cpu_count()} cores, {_memory()} GiB, {platform.system()} {platform.machine()}, {_gpu()}",
         f"- versions: Python {platform.python_version()}, {versions}",
         "",
@@ -48,6 +49,14 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str
     """A Markdown table, the first column left, the others right."""
     rule = "|" + "|".join([":--", *["--:"] * (len(headings) - 1)]) + "|"
     return ["| " + " | ".join(headings) + " |", rule, *("| " + " | ".join(map(str, row)) + " |" for row in rows)]
+
+
+def _version(package: str) -> str | None:
+    """None where it is not installed: the kernels' benchmarks need little of this list."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:
