@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, reduce
 from itertools import chain
 from pathlib import Path
@@ -24,6 +25,8 @@ GROUP = 64  # parts that one thread merges
 SHARED_BYTES = 48 << 10  # static shared memory of a block on every architecture
 MOMENTS = 5  # doubles of the struct Moments: finite, mean, m2, minimum, maximum
 CATEGORY_CAPACITY = 8192  # counters in shared memory, 32 KiB
+SORTED_ALONE = 1 << 18  # rows from which float32 columns are sorted one by one: half as many digits, and launches that pay
+PACKED = 1 << 25  # values sorted together: 256 MiB of keys, and as much again while they are sorted
 CATEGORY_BLOCKS = 1024  # enough to fill any card; the loop in the kernel strides over the rest
 
 
@@ -51,15 +54,10 @@ def compile_for_device(file: str, options: tuple[str, ...]) -> Module:
 
 
 def lanes_that_fit(dtype: np.dtype[Any], edges: int) -> int:
-    """Columns of a block: a warp of them, halved until their edges and counters fit on chip beside the moments.
-
-    ValueError if they do not fit even for one column.
-    """
+    """Columns of a block: a warp of them, halved until their edges and counters fit on chip beside the moments; 0 if none do."""
     lanes = WARP
     while lanes and lanes * (edges * dtype.itemsize + (edges + 3) * 4) + THREADS * MOMENTS * 8 > SHARED_BYTES:
         lanes //= 2
-    if not lanes:
-        raise ValueError(f"{edges} edges of {dtype} do not fit on the GPU's chip: pass fewer, or profile on the CPU")
     return lanes
 
 
@@ -89,6 +87,8 @@ def _profile(x: Array, edges: Array, compiler: Compiler) -> ColumnCounts:
     if number == 0:  # the kernel holds at least one edge, and no value is at or above NaN
         edges = xp.full((d, 1), xp.nan, x.dtype)
     lanes = lanes_that_fit(x.dtype, edges.shape[1])
+    if not lanes:  # thousands of edges: the library's search, and the kernel for all but the counts
+        return replace(_profile(x, edges[:, :1], compiler), counts=_counts(x, edges))
     module = compiler("profile.cu", profile_options(x.dtype, edges.shape[1]))
 
     counts = xp.zeros((d, edges.shape[1] + 3), xp.int64)
@@ -115,6 +115,16 @@ def _profile(x: Array, edges: Array, compiler: Compiler) -> ColumnCounts:
     )
 
 
+def _counts(x: Array, edges: Array) -> Array:
+    """[d, E+1] int64, column by column."""
+    xp = namespace(x)
+    counts = xp.empty((len(edges), edges.shape[1] + 1), xp.int64)
+    for j, own in enumerate(edges):
+        values = x[:, j]
+        counts[j] = xp.bincount(xp.searchsorted(own, values[values == values], side="right"), minlength=len(own) + 1)
+    return counts  # type: ignore[no-any-return]
+
+
 def category_counts(codes: Array, size: int, compiler: Compiler = compile_for_device) -> Array:
     """See `kernels.category_counts`; the last count is of the codes that are `size` or more."""
     xp = namespace(codes)
@@ -138,10 +148,34 @@ def sort_columns(x: Array) -> list[Array]:
 
 
 def _sort_columns(x: Array) -> list[Array]:
+    """As integers, which the library sorts by radix: floats it would compare, and a table it would sort through an index."""
     xp = namespace(x)
-    ordered = xp.sort(xp.ascontiguousarray(x.T), axis=1)
     present = xp.count_nonzero(x == x, axis=0).tolist()
-    return [column[:number] for column, number in zip(ordered, present, strict=True)]
+    together = x.dtype.itemsize == 4 and len(x) < SORTED_ALONE
+    each = max(PACKED // max(len(x), 1), 1) if together else 1
+    ordered: list[Array] = []
+    for first in range(0, x.shape[1], each):
+        part = xp.ascontiguousarray(x[:, first : first + each].T)
+        keys = _flipped(xp.where(part == part, part, xp.nan).astype(x.dtype, copy=False).view(f"i{x.dtype.itemsize}"))
+        ordered += _sorted_together(keys) if together else [xp.sort(keys[0])]
+    return [_flipped(keys[:number]).view(x.dtype) for keys, number in zip(ordered, present, strict=True)]
+
+
+def _sorted_together(keys: Array) -> list[Array]:
+    """The rows of [d, n] int32, each sorted: in one sort of int64, the row's number above its values."""
+    xp = namespace(keys)
+    packed = keys.astype(xp.int64)
+    packed += 1 << 31
+    packed |= xp.arange(len(keys), dtype=xp.int64)[:, None] << 32
+    packed = xp.sort(packed.ravel())
+    packed &= (1 << 32) - 1
+    packed -= 1 << 31
+    return list(packed.astype(xp.int32).reshape(keys.shape))
+
+
+def _flipped(bits: Array) -> Array:
+    """The bits of floats as integers in the same order, and back: of negative ones all but the sign are turned around."""
+    return bits ^ ((bits >> (8 * bits.itemsize - 1)) & np.iinfo(bits.dtype).max)  # type: ignore[no-any-return]
 
 
 def _blocks(things: int, each: int) -> int:

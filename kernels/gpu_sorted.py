@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
-from kernels.arrays import Array, namespace, on_device
+from kernels.arrays import Array, host, namespace, on_device
 from kernels.gpu import GROUP, Compiler, _blocks, compile_for_device
 from kernels.gpu_memory import in_parts
 from kernels.sorted_gaps import SUMS, SortedGaps, from_sums
@@ -41,6 +42,13 @@ def sorted_gaps(reference: Sequence[Array], current: Sequence[Array], compiler: 
 
 def _sorted_gaps(reference: Sequence[Array], current: Sequence[Array], compiler: Compiler) -> SortedGaps:
     xp = namespace(reference[0])
+    rows = ([len(column) for column in side] for side in (reference, current))
+    return from_sums(_sums(reference, current, compiler), *(xp.asarray(np.array(side, np.int64)) for side in rows))
+
+
+def _sums(reference: Sequence[Array], current: Sequence[Array], compiler: Compiler) -> Array:
+    """[d, SUMS] float64."""
+    xp = namespace(reference[0])
     kind = np.result_type(*(column.dtype for column in (*reference, *current)))
     sides = [[xp.ascontiguousarray(column, kind) for column in side] for side in (reference, current)]
     rows = np.array([[len(column) for column in side] for side in sides], np.int64)
@@ -56,13 +64,14 @@ def _sorted_gaps(reference: Sequence[Array], current: Sequence[Array], compiler:
         shape = np.int64(len(parts)), np.int32(d), np.int32(GROUP)
         module.get_function("append_parts")((len(fewer), _blocks(d, THREADS)), (THREADS,), (parts, *shape, fewer))
         parts = fewer
-    return from_sums(parts[0, :, : len(SUMS)], xp.asarray(rows[0]), xp.asarray(rows[1]))
+    return parts[0, :, : len(SUMS)]  # type: ignore[no-any-return]
 
 
-def ks_wasserstein(sorted_a: Array, sorted_b: Array) -> tuple[float, float]:
-    """See `kernels.ks_wasserstein`."""
-    gaps = sorted_gaps([sorted_a], [sorted_b])
-    return float(gaps.widest[0]), float(gaps.area[0])
+def ks_wasserstein(sorted_a: Array, sorted_b: Array, compiler: Compiler = compile_for_device) -> tuple[float, float]:
+    """See `kernels.ks_wasserstein`. One launch serves any number of columns: call `sorted_gaps` for several."""
+    pairs = len(sorted_a) * len(sorted_b)
+    above, below, area = host(_sums([sorted_a], [sorted_b], compiler)[0])[:3].tolist()
+    return (max(above, below) / pairs, area) if pairs else (math.nan, math.nan)
 
 
 def _address(column: Array) -> int:

@@ -5,9 +5,14 @@
 //
 // Reproducible to the bit: counters are integers, and moments are merged in an order that depends on the shape of the table alone.
 //
+// A thread keeps BATCH rows in flight, which is what memory needs to be busy, and the upper three levels of a column's edges in
+// registers: with a load at a time and all five levels in shared memory, 1M x 1000 float32 took 4.6 ms on an H200, of which a copy
+// of the same bytes takes 1.9.
+//
 // Defined by the host: REAL (float or double), EDGES (edges a column, at least one), LANES (columns a block, a power of two),
 // TEAMS (threads that share a column, a power of two), BLOCK_ROWS (rows a block).
 
+#define BATCH int(32 / sizeof(REAL))
 #define BINS (EDGES + 1)
 #define MISSING BINS
 #define INFINITE (BINS + 1)
@@ -23,10 +28,40 @@ __device__ __forceinline__ Moments merged(Moments a, Moments b)
     return { both, a.mean + step * share, a.m2 + b.m2 + step * step * (a.finite * share), fmin(a.least, b.least), fmax(a.most, b.most) };
 }
 
-__device__ __forceinline__ int edges_at_or_below(const REAL (*edges)[LANES], int lane, REAL value)
-{   // np.searchsorted(edges, value, side="right"), without a branch that lanes could take apart
-    int base = 0;
-    for (int left = EDGES; left > 1;) {
+// A search that halves: what is left after a level does not depend on which half was taken, only where it begins.
+#define HALF_0 (EDGES >> 1)
+#define LEFT_1 (EDGES - HALF_0)
+#define HALF_1 (LEFT_1 >> 1)
+#define LEFT_2 (LEFT_1 - HALF_1)
+#define HALF_2 (LEFT_2 >> 1)
+#define LEFT_3 (LEFT_2 - HALF_2)
+#define UPPER (EDGES >= 8)  // so many that three levels halve something
+
+struct Upper {
+    REAL first, second[2], third[4];
+
+    __device__ __forceinline__ Upper(const REAL (*edges)[LANES], int lane)
+    {
+        if (!UPPER) return;
+        first = edges[HALF_0 - UPPER][lane];
+        for (int i = 0; i < 2; ++i) second[i] = edges[i * HALF_0 + HALF_1 - UPPER][lane];
+        for (int i = 0; i < 4; ++i) third[i] = edges[(i >> 1) * HALF_0 + (i & 1) * HALF_1 + HALF_2 - UPPER][lane];
+    }
+};
+
+__device__ __forceinline__ int edges_at_or_below(const REAL (*edges)[LANES], int lane, const Upper& upper, REAL value)
+{   // np.searchsorted(edges, value, side="right"), without a branch that lanes could take apart; 0 for NaN
+    int base = 0, left = EDGES;
+    if (UPPER) {
+        const bool right = upper.first <= value;
+        const bool right_1 = (right ? upper.second[1] : upper.second[0]) <= value;
+        const REAL high = right_1 ? upper.third[3] : upper.third[2], low = right_1 ? upper.third[1] : upper.third[0];
+        const bool right_2 = (right ? high : low) <= value;
+        base = (right ? HALF_0 : 0) + (right_1 ? HALF_1 : 0) + (right_2 ? HALF_2 : 0);
+        left = LEFT_3;
+    }
+    #pragma unroll
+    for (; left > 1;) {
         const int half = left >> 1;
         base += edges[base + half - 1][lane] <= value ? half : 0;
         left -= half;
@@ -34,7 +69,7 @@ __device__ __forceinline__ int edges_at_or_below(const REAL (*edges)[LANES], int
     return base + (edges[base][lane] <= value);
 }
 
-extern "C" __global__ __launch_bounds__(LANES * TEAMS)
+extern "C" __global__ __launch_bounds__(LANES * TEAMS, 4)
 void profile(const REAL* __restrict__ x, const REAL* __restrict__ edges, long long rows, int columns,
              unsigned long long* __restrict__ counts,  // [columns][COUNTERS], zeroed
              Moments* __restrict__ parts)              // [gridDim.x][columns]
@@ -54,25 +89,44 @@ void profile(const REAL* __restrict__ x, const REAL* __restrict__ edges, long lo
     for (int i = thread; i < COUNTERS * LANES; i += LANES * TEAMS) s_counts[i / LANES][i % LANES] = 0u;
     __syncthreads();
 
-    // A thread sees at most BLOCK_ROWS / TEAMS values and takes them about the first, which cancels at most that factor.
-    double finite = 0, shift = 0, sum = 0, squares = 0, least = 0, most = 0;
-    const long long first = (long long)blockIdx.x * BLOCK_ROWS;
-    const long long end = first + BLOCK_ROWS < rows ? first + BLOCK_ROWS : rows;
-    for (long long r = first + team; live && r < end; r += TEAMS) {
-        const REAL value = x[r * columns + column];
-        if (value != value) { atomicAdd(&s_counts[MISSING][lane], 1u); continue; }
-        atomicAdd(&s_counts[edges_at_or_below(s_edges, lane, value)][lane], 1u);
-        if (isinf(value)) { atomicAdd(&s_counts[INFINITE][lane], 1u); continue; }
-        if (finite == 0) shift = least = most = value;
-        const double distance = value - shift;
-        finite += 1;
+    const long long begin = (long long)blockIdx.x * BLOCK_ROWS + team;
+    const long long end = begin - team + BLOCK_ROWS < rows ? begin - team + BLOCK_ROWS : rows;
+    const int mine = live && begin < end ? int((end - begin + TEAMS - 1) / TEAMS) : 0;
+    const long long step = (long long)TEAMS * columns;
+    const REAL* next = x + begin * columns + column;
+
+    // Values are taken about the thread's first finite one, which cancels at most a factor of BLOCK_ROWS / TEAMS.
+    REAL shift = 0;
+    for (int i = 0; i < mine; ++i)
+        if (next[i * step] - next[i * step] == 0) { shift = next[i * step]; break; }
+    const Upper upper(s_edges, lane);
+    int number = 0;
+    double sum = 0, squares = 0;
+    REAL least = shift, most = shift;
+    const auto take = [&](REAL value) {
+        const bool missing = value != value, is_finite = value - value == 0;
+        atomicAdd(&s_counts[missing ? MISSING : edges_at_or_below(s_edges, lane, upper, value)][lane], 1u);
+        if (!missing && !is_finite) atomicAdd(&s_counts[INFINITE][lane], 1u);
+        const REAL kept = is_finite ? value : shift;  // adds nothing
+        const double distance = double(kept) - double(shift);
+        number += is_finite;
         sum += distance;
         squares += distance * distance;
-        least = fmin(least, double(value));
-        most = fmax(most, double(value));
+        least = fmin(least, kept);
+        most = fmax(most, kept);
+    };
+    int i = 0;
+    for (; i + BATCH <= mine; i += BATCH, next += BATCH * step) {
+        REAL values[BATCH];
+        #pragma unroll
+        for (int k = 0; k < BATCH; ++k) values[k] = next[k * step];
+        #pragma unroll
+        for (int k = 0; k < BATCH; ++k) take(values[k]);
     }
-    const double offset = finite > 0 ? sum / finite : 0;
-    s_moments[team][lane] = { finite, shift + offset, fmax(squares - sum * offset, 0.0), least, most };
+    for (; i < mine; ++i, next += step) take(*next);
+
+    const double finite = number, offset = number ? sum / number : 0;
+    s_moments[team][lane] = { finite, shift + offset, fmax(squares - sum * offset, 0.0), double(least), double(most) };
     __syncthreads();
     for (int half = TEAMS / 2; half > 0; half /= 2) {
         if (team < half) s_moments[team][lane] = merged(s_moments[team][lane], s_moments[team + half][lane]);

@@ -108,4 +108,4 @@ def _in_ranges(shift: Array, before: Array) -> Array:
 
 def _where(side: Sequence[Array], values: Array) -> Array:
     """The values where the columns are."""
-    return namespace(side[0]).asarray(values) if side else values
+    return namespace(side[0]).asarray(values) if len(side) else values

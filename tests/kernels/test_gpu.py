@@ -120,6 +120,13 @@ def test_a_profile_on_the_card_is_the_one_on_the_host(cupy: Any) -> None:
     np.testing.assert_allclose(chi_squared(on_card.counts, half.counts).p_value.get(), on_host.p_value, rtol=1e-9)
 
 
+def test_ten_thousand_edges_on_the_card_are_the_hosts(cupy: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, edges = rng.standard_normal((100_000, 3)).astype(np.float32), np.sort(rng.standard_normal((3, 10_001)).astype(np.float32))
+    x[::7, 1] = np.nan
+    assert_same(kernels.profile(cupy.asarray(x), cupy.asarray(edges)).to_numpy(), reference_profile(x, edges), x)
+
+
 def test_categories_and_exact_distances_on_the_card_are_the_hosts(cupy: Any) -> None:
     rng = np.random.default_rng(0)
     codes = rng.integers(-1, 300, 100_000)

@@ -81,8 +81,8 @@ PROOF = Proof(
         Bug(
             Kind.DIVERGENT_BARRIER,
             "an unknown code skips it",
-            "if (code < 0) continue;",
-            "if (code < 0) continue;\n        __syncthreads();",
+            "if (code < 0) return;",
+            "if (code < 0) return;\n        __syncthreads();",
             SMALL,
             Mode.CHECK,
             DIVERGED,
@@ -142,7 +142,7 @@ PROOF = Proof(
             Mode.CHECK,
             WRONG,
         ),
-        Bug(Kind.OUTSIDE_SHARED, "an unknown code is counted at -1", "if (code < 0) continue;", "", SMALL, Mode.ADDRESS, INDEX),
+        Bug(Kind.OUTSIDE_SHARED, "an unknown code is counted at -1", "if (code < 0) return;", "", SMALL, Mode.ADDRESS, INDEX),
         Bug(
             Kind.WRONG_ANSWER,
             "the grid does not stride",

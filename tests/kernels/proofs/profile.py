@@ -129,8 +129,8 @@ PROOF = Proof(
         Bug(
             Kind.OUTSIDE_GLOBAL,
             "reads past the last row",
-            "r < end; r += TEAMS",
-            "r <= end; r += TEAMS",
+            "for (; i < mine; ++i, next += step)",
+            "for (; i <= mine; ++i, next += step)",
             SMALL,
             Mode.ADDRESS,
             OVERFLOW,
@@ -156,8 +156,8 @@ PROOF = Proof(
         Bug(
             Kind.OUTSIDE_SHARED,
             "a counter after the last",
-            "atomicAdd(&s_counts[MISSING][lane]",
-            "atomicAdd(&s_counts[COUNTERS][lane]",
+            "[missing ? MISSING :",
+            "[missing ? COUNTERS :",
             SMALL,
             Mode.ADDRESS,
             INDEX,
@@ -165,8 +165,8 @@ PROOF = Proof(
         Bug(
             Kind.UNSYNCHRONISED,
             "histogram not atomic",
-            "atomicAdd(&s_counts[edges_at_or_below(s_edges, lane, value)][lane], 1u);",
-            "++s_counts[edges_at_or_below(s_edges, lane, value)][lane];",
+            "atomicAdd(&s_counts[missing ? MISSING : edges_at_or_below(s_edges, lane, upper, value)][lane], 1u);",
+            "++s_counts[missing ? MISSING : edges_at_or_below(s_edges, lane, upper, value)][lane];",
             SMALL,
             Mode.RACES,
             RACE,
@@ -210,8 +210,8 @@ PROOF = Proof(
         Bug(
             Kind.WRONG_ANSWER,
             "the square of the sum, not about a first value",
-            "if (finite == 0) shift = least = most = value;",
-            "if (finite == 0) least = most = value;",
+            "const double distance = double(kept) - double(shift);",
+            "const double distance = double(kept);",
             "offset of 8 million in float32",
             Mode.CHECK,
             WRONG,
