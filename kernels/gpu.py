@@ -25,8 +25,7 @@ GROUP = 64  # parts that one thread merges
 SHARED_BYTES = 48 << 10  # static shared memory of a block on every architecture
 MOMENTS = 5  # doubles of the struct Moments: finite, mean, m2, minimum, maximum
 CATEGORY_CAPACITY = 8192  # counters in shared memory, 32 KiB
-SORTED_ALONE = 1 << 18  # rows from which float32 columns are sorted one by one: half as many digits, and launches that pay
-PACKED = 1 << 25  # values sorted together: 256 MiB of keys, and as much again while they are sorted
+SORTED_ALONE = 1 << 17  # rows from which each column is a sort of its own, by radix; CuPy sorts a table by comparing
 CATEGORY_BLOCKS = 1024  # enough to fill any card; the loop in the kernel strides over the rest
 
 
@@ -148,34 +147,15 @@ def sort_columns(x: Array) -> list[Array]:
 
 
 def _sort_columns(x: Array) -> list[Array]:
-    """As integers, which the library sorts by radix: floats it would compare, and a table it would sort through an index."""
     xp = namespace(x)
     present = xp.count_nonzero(x == x, axis=0).tolist()
-    together = x.dtype.itemsize == 4 and len(x) < SORTED_ALONE
-    each = max(PACKED // max(len(x), 1), 1) if together else 1
-    ordered: list[Array] = []
-    for first in range(0, x.shape[1], each):
-        part = xp.ascontiguousarray(x[:, first : first + each].T)
-        keys = _flipped(xp.where(part == part, part, xp.nan).astype(x.dtype, copy=False).view(f"i{x.dtype.itemsize}"))
-        ordered += _sorted_together(keys) if together else [xp.sort(keys[0])]
-    return [_flipped(keys[:number]).view(x.dtype) for keys, number in zip(ordered, present, strict=True)]
-
-
-def _sorted_together(keys: Array) -> list[Array]:
-    """The rows of [d, n] int32, each sorted: in one sort of int64, the row's number above its values."""
-    xp = namespace(keys)
-    packed = keys.astype(xp.int64)
-    packed += 1 << 31
-    packed |= xp.arange(len(keys), dtype=xp.int64)[:, None] << 32
-    packed = xp.sort(packed.ravel())
-    packed &= (1 << 32) - 1
-    packed -= 1 << 31
-    return list(packed.astype(xp.int32).reshape(keys.shape))
-
-
-def _flipped(bits: Array) -> Array:
-    """The bits of floats as integers in the same order, and back: of negative ones all but the sign are turned around."""
-    return bits ^ ((bits >> (8 * bits.itemsize - 1)) & np.iinfo(bits.dtype).max)  # type: ignore[no-any-return]
+    rows = xp.array(x.T, order="C")
+    if len(x) < SORTED_ALONE:
+        rows.sort(axis=1)
+    else:
+        for row in rows:
+            row.sort()
+    return [row[:number] for row, number in zip(rows, present, strict=True)]
 
 
 def _blocks(things: int, each: int) -> int:
