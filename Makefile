@@ -30,6 +30,7 @@ clean:              ## forget the environments and the state of the example
 
 .venv/.ready: locks/cpu.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "warmstart needs Python 3.11 or newer; say which: make PYTHON=python3.11")'
+	@echo 'Installing PyTorch, MLflow and the rest into .venv: about 2 GB to download, 3 GB on disk, two minutes or more without a word.'
 	$(PYTHON) -m venv .venv
 ifeq ($(GPU),)
 	$(BIN)/pip install --quiet -r locks/cpu.txt
