@@ -24,19 +24,19 @@ LISTENS: Final = "0A"  # a socket's state in /proc/net/tcp. Source: Linux, inclu
 def chosen(asked: Asked, last: Sequence[int]) -> Ports:
     """A port for each purpose. The last one comes first, where it is free, so that a client finds the next server there."""
     before = [port if port not in asked and is_free(port) else None for port in last] or [None, None, None]
-    while True:
-        grpc, http, metrics = (want or had or free for want, had, free in zip(asked, before, free_ports(), strict=True))
-        if len({grpc, http, metrics}) == len(asked):
-            return grpc, http, metrics
+    fresh = free_ports()
+    while {*asked, *before} & set(fresh):
+        fresh = free_ports()
+    grpc, http, metrics = (want or had or free for want, had, free in zip(asked, before, fresh, strict=True))
+    return grpc, http, metrics
 
 
 def refuse_taken(asked: Asked) -> None:
-    """Raise CannotStart when somebody listens on a port that was asked for, and say who."""
+    """Raise CannotStart when a port that was asked for cannot be had, and say who has it."""
     for name, port in zip(SETTINGS, asked, strict=True):
-        if port and not is_free(port):
-            raise CannotStart(
-                f"port {port} (serving.{name}) is taken by {_holder(port)}: stop that, set another port, or null for a free one"
-            )
+        if port and (refused := _refused(port)):
+            why = "for root alone" if isinstance(refused, PermissionError) else f"taken by {_holder(port)}: stop that"
+            raise CannotStart(f"port {port} (serving.{name}) is {why}, set another port, or null for a free one")
 
 
 def free_ports() -> tuple[int, int, int]:
@@ -49,16 +49,18 @@ def free_ports() -> tuple[int, int, int]:
 
 def is_free(port: int) -> bool:
     """Whether a server may listen on a port of the loopback interface now."""
+    return _refused(port) is None
+
+
+def _refused(port: int) -> OSError | None:
     with socket.socket() as probe:
         # As servers do: connections that have ended and linger do not keep a port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except PermissionError as error:
-            raise CannotStart(f"port {port} is for root alone: set one from 1024 on") from error
-        except OSError:
-            return False
-        return True
+        except OSError as error:
+            return error
+        return None
 
 
 def _holder(port: int) -> str:

@@ -13,7 +13,7 @@ import click
 
 from engine.configuration import ConfigurationError, resolve, resolve_outside
 from engine.opening import at_work, open_ledger, place_of, registry_of, start_server
-from engine.served import goes_on, joined, whereabouts
+from engine.served import goes_on, joined, server_record, whereabouts
 from engine.state import server_folder
 from engine.verbs import OVERRIDES, code_of
 
@@ -47,6 +47,9 @@ def run(until_idle: bool, overrides: tuple[str, ...]) -> None:
                 break
             display.idle(str(loop.gathering.small or "waiting for windows"))
             time.sleep(config["platform"]["poll"])
+            if config["serving"]["mode"] == "embedded" and server_record(config) is None:
+                display.say("Triton ended by itself; starting it again", "yellow")
+                loop.serve_again()
         if loop.gathering.small:
             display.say(str(loop.gathering.small))
     sys.exit(code_of(closings))

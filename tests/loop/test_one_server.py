@@ -16,6 +16,7 @@ from toy import Toy, ask, command
 
 from engine.configuration import ConfigurationError
 from engine.explain import NothingToExplain
+from serving.endpoint import Endpoint
 from serving.ports import free_ports
 from serving.processes import carrying
 from serving.server import EmbeddedServer
@@ -85,6 +86,14 @@ def server(toy: Toy) -> EmbeddedServer:
     found = toy.server()
     assert found is not None, "no server runs"
     return found
+
+
+def loaded(address: str) -> tuple[int, ...]:
+    endpoint = Endpoint(address)
+    try:
+        return endpoint.loaded("toy")
+    finally:
+        endpoint.close()
 
 
 def test_whoever_joins_says_so_and_leaves_the_server_running_for_its_starter(project: Toy, begin: Callable[..., Verb]) -> None:
@@ -162,6 +171,20 @@ def test_a_second_run_that_is_refused_leaves_the_server_alone(project: Toy, begi
     assert refused.said.startswith("warmstart: stream 'toy' is held by `warmstart run`")
     assert len(refused.said.splitlines()) == 1
     assert ask(server(project).address).version == 1
+    run.end()
+
+
+def test_a_server_that_ends_while_run_waits_for_windows_is_started_again_at_the_same_address(
+    project: Toy, begin: Callable[..., Verb], until: Until
+) -> None:
+    run = begin("run", "stream=toy")
+    first = server(project)
+    os.kill(first.pid, signal.SIGKILL)
+    until(lambda: (again := project.server()) is not None and again.id != first.id, 60.0)
+    assert server(project).address == first.address
+    until(lambda: loaded(first.address), 60.0)
+    assert ask(first.address).version == 1
+    assert run.said.endswith("Triton ended by itself; starting it again\n")
     run.end()
 
 

@@ -26,6 +26,7 @@ from engine.opening import at_work
 from serving.endpoint import Answer, Endpoint
 from serving.repository import Repository
 from serving.server import EmbeddedServer
+from serving.server_folder import write_users
 from serving.users import join
 
 ROWS = 800
@@ -172,6 +173,12 @@ class Toy:
         names = Repository(repository).names()
         return EmbeddedServer.start(repository, Path(os.environ["WARMSTART_TRITON"]), state, names, verb="serve")
 
+    def stop(self) -> None:
+        """End the server, and the use that `serve` made of it."""
+        write_users(self.state / "server", [])
+        if (left := self.server()) is not None:
+            left.stop(timeout=0.2)
+
     @contextmanager
     def served(self) -> Iterator[Toy]:
         """The current folder, its server started by another process, for as long as the block lasts."""
@@ -180,8 +187,7 @@ class Toy:
             try:
                 yield self
             finally:
-                if (left := self.server()) is not None:
-                    left.stop(timeout=0.2)
+                self.stop()
 
     def server(self) -> EmbeddedServer | None:
         return EmbeddedServer.find(self.state / "server")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 from collections.abc import Iterator
 
@@ -52,7 +51,9 @@ def test_a_port_that_only_lingers_is_free(taken: int):
     assert is_free(port)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="not run: root may listen anywhere")
-def test_a_port_for_root_alone_is_told_so():
-    with pytest.raises(CannotStart, match=re.escape("port 80 is for root alone: set one from 1024 on")):
-        is_free(80)
+def test_a_port_for_root_alone_is_told_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("serving.ports._refused", lambda port: PermissionError(13, "Permission denied"))
+    with pytest.raises(
+        CannotStart, match=r"^port 80 \(serving.http_port\) is for root alone, set another port, or null for a free"
+    ):
+        refuse_taken((None, 80, None))
