@@ -32,9 +32,11 @@ clean:              ## forget the environments and the state of the example
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "warmstart needs Python 3.11 or newer; say which: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 ifeq ($(GPU),)
+	@echo 'PyTorch, MLflow and what they need: about 2 GB to download, 3 GB on the disk; pip is quiet for two minutes or more'
 	$(BIN)/pip install --quiet -r locks/cpu.txt
 	$(BIN)/pip install --quiet --no-deps -e .
 else
+	@echo 'PyTorch for CUDA, MLflow and what they need: several GB to download; pip is quiet for some minutes'
 	$(BIN)/pip install --quiet -c locks/cpu.txt -e '.[cuda,dev]'
 endif
 	touch $@

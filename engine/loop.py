@@ -104,6 +104,10 @@ class Loop:
             if not waits and (closing := self._carry(window, latest=position >= last)):
                 yield closing
 
+    def serve_again(self) -> None:
+        """Connect anew, which starts a server that ended. Raises Interrupted when an outage outlasts the retries."""
+        self._patiently(self.reconnect, "Triton cannot be started again, nothing is lost")
+
     def _carry(self, window: Window, latest: bool) -> Closing | None:
         cycle = self.ledger.open(window)
         steps = Steps(self.ledger, cycle, lambda name: self.listener.step(window, name))

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.configuration import ConfigurationError, recorded
-from engine.state import gathered, state_of
+from engine.served import asked_ports
+from engine.state import gathered, server_folder, state_of
 
 if TYPE_CHECKING:
     from engine.display import Display
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from serving.server import EmbeddedServer
 
 Configuration = Mapping[str, Any]
+SQLITE = "sqlite:///"
 
 
 @contextlib.contextmanager
@@ -175,21 +177,23 @@ def _artifacts(root: str | None, stream: str) -> str | None:
 
 def _absolute(url: str) -> str:
     """An SQLite URL with its path made absolute; other URLs as they are."""
-    prefix = "sqlite:///"
-    return prefix + str(Path(url.removeprefix(prefix)).absolute()) if url.startswith(prefix) else url
+    return SQLITE + str(Path(url.removeprefix(SQLITE)).absolute()) if url.startswith(SQLITE) else url
 
 
 @contextlib.contextmanager
-def open_ledger(config: Configuration) -> Iterator[Ledger]:
-    """The ledger of the platform."""
+def open_ledger(config: Configuration, reading: bool = False) -> Iterator[Ledger]:
+    """The ledger of the platform. `reading`: where its SQLite file is not there, none is made, and the ledger is empty."""
     from sqlalchemy.exc import DatabaseError, OperationalError
 
     from engine.disk import refusal
     from engine.ledger import Ledger
     from engine.ledger.database import LedgerError, LedgerUnreachable
 
+    url = _absolute(config["platform"]["ledger"])
+    if reading and url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).exists():
+        url = "sqlite://"  # in memory
     try:
-        ledger = Ledger(_absolute(config["platform"]["ledger"]))
+        ledger = Ledger(url)
         try:
             yield ledger
         finally:
@@ -211,25 +215,15 @@ def open_ledger(config: Configuration) -> Iterator[Ledger]:
 def running_servers(config: Configuration, verb: str) -> Iterator[Callable[[], list[str]]]:
     """Gives a function that returns the gRPC addresses to ask; the embedded server is started when none runs.
 
-    One that this process started is stopped at the end, and so is one whose starter was killed. One that another process looks
-    after (`serve`, `run`) stays.
+    It goes on at the end when another process uses it (`serve`, `run`), whoever started it.
     """
+    from serving.users import using
+
     if config["serving"]["mode"] == "external":
         yield lambda: list(config["serving"]["addresses"])
         return
-    ours: list[EmbeddedServer] = []
-
-    def addresses() -> list[str]:
-        server = start_server(config, verb)
-        if server.owner == os.getpid() or not _alive(server.owner):
-            ours[:] = [server]
-        return [server.address]
-
-    try:
-        yield addresses
-    finally:
-        for server in ours:
-            server.stop()
+    with using(server_folder(config), verb):
+        yield lambda: [start_server(config, verb).address]
 
 
 def start_server(config: Configuration, verb: str) -> EmbeddedServer:
@@ -237,29 +231,18 @@ def start_server(config: Configuration, verb: str) -> EmbeddedServer:
     from serving.repository import Repository
     from serving.server import EmbeddedServer
 
-    repository = Path(config["serving"]["repository"]).absolute()
+    serving = config["serving"]
+    repository = Path(serving["repository"]).absolute()
     repository.mkdir(parents=True, exist_ok=True)
-    runtime, state = Path(config["serving"]["runtime"]), state_of(config) / "server"
-    return EmbeddedServer.start(repository, runtime, state, Repository(repository).names(), verb=verb)
-
-
-def server_record(config: Configuration) -> dict[str, Any] | None:
-    """Where the embedded server is, if its process is there: read from its file, without asking it."""
-    path = state_of(config) / "server" / "server.json"
-    record: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    if not record.get("pid") or not _alive(record["pid"]):
-        return None
-    return {name: record.get(name) for name in ("address", "http", "metrics", "pid", "verb")}
+    runtime = Path(serving["runtime"]) if serving["runtime"] else None
+    names = Repository(repository).names()
+    return EmbeddedServer.start(repository, runtime, server_folder(config), names, verb=verb, ports=asked_ports(config))
 
 
 def _let_go(*releases: Releases) -> None:
     for each in releases:
         for endpoint in each.deployment.endpoints:
             endpoint.close()
-
-
-def _alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
 
 
 def _import_early() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from engine.ledger.rows import Cycle
 from engine.nouns import Outcome, Small
 
 SMALL_FILE = "small.json"  # in the folder of what is joined from small windows: those that wait for more rows
-NOT_RUNNING = "Triton: no embedded server runs here"
 
 
 def stream_status(ledger: Ledger, stream: str, small: Small | None = None, last: int = 5) -> dict[str, Any]:
@@ -75,8 +74,8 @@ def labels_awaited(windows: Sequence[str]) -> str:
     return f"{len(windows):,} window{'s' * many} wait{'s' * (not many)} for labels: {shown}"
 
 
-def print_status(streams: list[dict[str, Any]], server: dict[str, Any] | None) -> None:
-    """The same for a person: one line a window, as wide as it is."""
+def print_status(streams: list[dict[str, Any]], served: Callable[[Sequence[str]], str]) -> None:
+    """The same for a person: one line a window, as wide as it is; then what `served` says of Triton and the live versions."""
     from rich.console import Console
     from rich.text import Text
 
@@ -104,4 +103,4 @@ def print_status(streams: list[dict[str, Any]], server: dict[str, Any] | None) -
             console.print(
                 Text("  ") + outcome_line(line["window"], line["outcome"], line["version"], line["seconds"], line["reason"])
             )
-    console.print(f"Triton: gRPC {server['address']}, HTTP {server['http']}, process {server['pid']}" if server else NOT_RUNNING)
+    console.print(Text(served([f"version {found['live']} of {found['stream']}" for found in streams if found["live"]])))

@@ -20,3 +20,8 @@ def gathered(config: Mapping[str, Any], stream: str) -> Path:
 def copies_of(config: Mapping[str, Any], stream: str) -> Path:
     """The folder of a stream's windows that were fetched from elsewhere."""
     return state_of(config) / "windows" / stream
+
+
+def server_folder(config: Mapping[str, Any]) -> Path:
+    """The folder of the embedded server: its record, its users, its log."""
+    return state_of(config) / "server"

@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from typing import Final
 from serving.errors import CannotStart
 
 GLIBC: Final = (2, 35)
+FOLDER: Final = ".triton"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +36,9 @@ class Runtime:
             CannotStart: With what is missing and how to get it.
         """
         check_platform()
-        python = folder / "bin" / "python3"
-        if not python.exists():
+        if not holds_environment(folder):
             raise CannotStart(f"there is no model server in {folder}: `warmstart setup` makes it, once")
+        python = folder / "bin" / "python3"
         # Asked of that Python, not of ours: they may be different ones.
         script = (
             "import json, sys, sysconfig as s; v = s.get_config_var; "
@@ -88,6 +90,38 @@ class Runtime:
         (folder / "onnxruntime").mkdir()
         shutil.copy(Path(__file__).parent / "backends" / "onnxruntime" / "model.py", folder / "onnxruntime")
         return folder
+
+
+def places() -> list[Path]:
+    """Where a server's environment is looked for when no setting names it, in this order; the last is where a new one is made.
+
+    In the project, for one of its own; beside the environment that this runs from, where `make` puts it in a checkout; for this
+    user, as the XDG base directory specification has it. A user without a home has none there.
+    """
+    found = [Path.cwd() / FOLDER]
+    if sys.prefix != sys.base_prefix:
+        found.append(Path(sys.prefix).parent / FOLDER)
+    try:
+        data = Path(os.environ.get("XDG_DATA_HOME") or Path("~/.local/share").expanduser())
+    except RuntimeError:  # as in a container that runs under a number
+        return found
+    return [*found, data.absolute() / "warmstart" / "triton"]
+
+
+def located(places: Sequence[Path]) -> Path:
+    """The first of these places that holds an environment. Raises CannotStart, naming all of them."""
+    found = next(filter(holds_environment, places), None)
+    if found is None:
+        looked = " or ".join(dict.fromkeys(map(str, places)))
+        raise CannotStart(
+            f"there is no model server in {looked}: `warmstart setup` makes it, once for all projects (about 440 MB)"
+        )
+    return found
+
+
+def holds_environment(folder: Path) -> bool:
+    """Whether an environment was made there, or begun."""
+    return (folder / "bin" / "python3").exists()
 
 
 def renewal(folder: Path) -> str:

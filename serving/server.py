@@ -1,8 +1,8 @@
 """A real Triton server on this machine, started from a wheel: no container, no GPU.
 
-The server outlives the process that started it. `server.json` in its state folder is written before the process exists and
-names it by an id that nobody else has; so after a kill at any point the next start finds the server and goes on with it, or
-finds its remains and removes them.
+The server outlives the process that started it; `serving.users` tells when it ends. `server.json` in its state folder is written
+before the process exists and names it by an id that nobody else has; so after a kill at any point the next start finds the server
+and goes on with it, or finds its remains and removes them.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from typing import Any, Final
 
 from serving.endpoint import Endpoint
 from serving.errors import CannotStart, Refused, Unreachable
-from serving.probing import free_ports, name_at
+from serving.ports import Asked, Ports, chosen, refuse_taken
+from serving.probing import name_at
 from serving.processes import children, kill_all, start_time, undisturbed
 from serving.repository import Repository
-from serving.runtime import Runtime, renewal
-from serving.server_folder import LAST_LOG, LOG, RECORD, folder_lock, read_record, write_record
+from serving.runtime import Runtime, located, places, renewal
+from serving.server_folder import LAST_LOG, LOG, RECORD, folder_lock, read_ports, read_record, write_ports, write_record
 
 # What a server must be started with, this one or one in a container.
 FLAGS: Final = (
@@ -70,26 +71,28 @@ class EmbeddedServer:
     def start(
         cls,
         repository: Path,
-        runtime: Path,
+        runtime: Path | None,
         state: Path,
         loads: Sequence[str] = (),
         timeout: float = 60.0,
         verb: str = "",
-        ports: tuple[int, int, int] | None = None,
+        ports: Asked = (None, None, None),
     ) -> EmbeddedServer:
         """Return the server of this state folder: the one that runs, or a new one.
 
         Args:
             repository: The model repository.
-            runtime: The environment that holds the server's wheel (`.triton`).
+            runtime: The environment that holds the server's wheel. None looks for it where `serving.runtime.places` says.
             state: Where `server.json`, the log and the backends are kept; one server for each.
             loads: Models to load. One that cannot be loaded is named in `refused` and does not keep the others away.
             timeout: Seconds for the server to answer, and again for the models to load.
             verb: What the starting process is doing, for those who look at `server.json`.
-            ports: gRPC, HTTP and metrics. None takes those of this folder's last server where they are free, or any others.
+            ports: gRPC, HTTP and metrics. None takes that of this folder's last server where it is free, or any other. A server
+                that runs already keeps its own.
 
         Raises:
-            CannotStart: This machine cannot run the server, the runtime is not there, or the server ended; says what to do.
+            CannotStart: This machine cannot run the server, the runtime is not there, a port is taken, or the server ended; says
+                what to do.
             Unreachable: It did not answer in time.
         """
         state = state.absolute()
@@ -97,8 +100,9 @@ class EmbeddedServer:
         with folder_lock(state):
             found = cls.find(state)
             if found is None:
-                last = _remove_remains(state)
-                server = _launch(repository.absolute(), Runtime.of(runtime.absolute()), state, timeout, verb, ports, last)
+                _remove_remains(state)
+                environment = Runtime.of((runtime or located(places())).absolute())
+                server = _launch(repository.absolute(), environment, state, timeout, verb, ports)
             else:
                 server = found
             try:
@@ -148,8 +152,7 @@ def _launch(
     state: Path,
     timeout: float,
     verb: str,
-    ports: tuple[int, int, int] | None,
-    last: tuple[int, int, int] | None,
+    asked: Asked,
 ) -> EmbeddedServer:
     repository.mkdir(parents=True, exist_ok=True)
     backends = runtime.backends(state / "backends")
@@ -157,10 +160,13 @@ def _launch(
         # Why the last one ended is asked after the next one started.
         (state / LOG).replace(state / LAST_LOG)
     deadline = time.monotonic() + timeout
-    for attempt in range(_PORT_ATTEMPTS):
-        chosen = ports or (last if last and attempt == 0 else None) or free_ports()
+    last = read_ports(state)
+    for _ in range(_PORT_ATTEMPTS):
+        refuse_taken(asked)
+        ports: Ports = chosen(asked, last)
+        last = []
         identity = f"warmstart-{uuid.uuid4().hex[:12]}"
-        grpc, http, metrics = chosen
+        grpc, http, metrics = ports
         record: dict[str, Any] = {
             "address": f"127.0.0.1:{grpc}",
             "http": f"http://127.0.0.1:{http}",
@@ -207,6 +213,7 @@ def _launch(
             write_record(state, record)
             while start_time(server.pid) == server.started:
                 if server.answers():
+                    write_ports(state, ports)
                     return server
                 if time.monotonic() > deadline:
                     server.stop(timeout=1)
@@ -224,10 +231,8 @@ def _launch(
             raise
         said = server.log.read_text(errors="replace")
         server.stop()
-        taken = "already in use" in said
-        if not taken or ports:
-            remedy = f"free the ports {ports} or choose others" if taken else f"see {server.log}"
-            raise CannotStart(f"the model server ended as it started; {remedy}. Its last words:\n{said[-1500:]}")
+        if "already in use" not in said:
+            raise CannotStart(f"the model server ended as it started; see {server.log}. Its last words:\n{said[-1500:]}")
     raise CannotStart(f"{_PORT_ATTEMPTS} times another process took a port that was free a moment before; try again")
 
 
@@ -253,12 +258,18 @@ def _load(server: EmbeddedServer, repository: Repository, names: Sequence[str], 
     return {name: why for name, why in refused.items() if why is not None}
 
 
-def _remove_remains(state: Path) -> tuple[int, int, int] | None:
-    """Kill what is left of this folder's last server. Returns its ports, so that clients find the next one there."""
-    record = read_record(state)
-    if not record:
-        return None
-    kill_all(record["id"])
-    (state / RECORD).unlink(missing_ok=True)
-    ports = [int(record[key].removesuffix("/metrics").rpartition(":")[2]) for key in ("address", "http", "metrics")]
-    return ports[0], ports[1], ports[2]
+def stop_recorded(state: Path) -> None:
+    """Stop the server of a state folder, or remove what is left of it. Nothing happens where there is none."""
+    with folder_lock(state):
+        record = read_record(state)
+        if record.get("pid") is None:
+            _remove_remains(state)
+        else:
+            EmbeddedServer(**record).stop()
+
+
+def _remove_remains(state: Path) -> None:
+    """Kill what is left of this folder's last server."""
+    if record := read_record(state):
+        kill_all(record["id"])
+        (state / RECORD).unlink(missing_ok=True)

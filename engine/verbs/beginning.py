@@ -38,20 +38,25 @@ def init(folder: str, target: str, time_column: str | None, name: str | None, la
 @click.option("--python", default=sys.executable, help="The interpreter to make it of; without it, the one that runs this.")
 @OVERRIDES
 def setup(python: str, overrides: tuple[str, ...]) -> None:
-    """Install the embedded Triton in `serving.runtime` (`.triton`): once, about 440 MB, no root. Again: complete it.
+    """Install the embedded Triton, once for all projects of this user: about 440 MB, no root. Again: complete it.
+
+    It goes where `serving.runtime` (WARMSTART_TRITON) says; without that where one is already, else to ~/.local/share/warmstart.
 
     \b
     Examples:
       warmstart setup
     """
     from serving import wheel
+    from serving.runtime import holds_environment, places
 
-    runtime = resolve_outside(overrides)["serving"]["runtime"]
-    if runtime is None:
+    serving = resolve_outside(overrides)["serving"]
+    if serving["mode"] == "external":
         raise ConfigurationError("with `serving=external` the servers are yours to install")
-    folder = Path(runtime).absolute()
+    looked = places()
+    folder = Path(serving["runtime"]).absolute() if serving["runtime"] else next(filter(holds_environment, looked), looked[-1])
     wheel.install(folder, python)
-    click.echo(f"the embedded Triton is in {folder}; WARMSTART_TRITON={folder} lets other folders use it too")
+    elsewhere = "" if folder in looked[1:] else f"; WARMSTART_TRITON={folder} lets other folders use it too"
+    click.echo(f"the embedded Triton is in {folder}{elsewhere}")
 
 
 @click.command()

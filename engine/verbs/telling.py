@@ -1,4 +1,4 @@
-"""The verbs that tell what is and what was. They change nothing."""
+"""The verbs that tell what is and what was. They change nothing, and make nothing where nothing is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import click
 
 from engine import completion as completing
 from engine.configuration import ConfigurationError, resolve, resolve_outside, unknown
-from engine.opening import open_ledger, server_record
+from engine.opening import open_ledger
+from engine.served import server_record, whereabouts
 from engine.state import state_of
 from engine.verbs import OVERRIDES
 
@@ -34,17 +35,16 @@ def status(as_json: bool, overrides: tuple[str, ...]) -> None:
 
     config = resolve_outside(overrides)
     named = [o.partition("=")[2] for o in overrides if o.startswith("stream=")]
-    with open_ledger(config) as ledger:
+    with open_ledger(config, reading=True) as ledger:
         small = reporting.small(state_of(config))
         names = sorted({*ledger.stream_names(), *small})
         if named and named[0] not in names:
             raise ConfigurationError(unknown("stream with history", named[0], names or ["none yet"]))
         found = [reporting.stream_status(ledger, name, small.get(name)) for name in named or names]
-    found_server = server_record(config)
     if as_json:
-        click.echo(json.dumps({"streams": found, "server": found_server}, indent=2))
+        click.echo(json.dumps({"streams": found, "server": server_record(config)}, indent=2))
     else:
-        reporting.print_status(found, found_server)
+        reporting.print_status(found, lambda live: whereabouts(config, live))
 
 
 @click.command()
@@ -61,7 +61,7 @@ def explain(what: str, overrides: tuple[str, ...]) -> None:
     from engine import explain as explaining
 
     config = resolve(overrides)
-    with open_ledger(config) as ledger:
+    with open_ledger(config, reading=True) as ledger:
         cycle = explaining.find(ledger, config["stream"]["name"], what)
         for heading, lines in explaining.story(ledger, cycle):
             click.secho(heading, bold=True)
@@ -117,7 +117,7 @@ def _of_window(window: str, overrides: Sequence[str], as_json: bool) -> None:
     from engine import explain as explaining
 
     config = resolve(overrides)
-    with open_ledger(config) as ledger:
+    with open_ledger(config, reading=True) as ledger:
         found = explaining.drift_of(ledger, explaining.find(ledger, config["stream"]["name"], window))
     if as_json:
         click.echo(json.dumps(_finite(dataclasses.asdict(found)), indent=2))
@@ -199,7 +199,7 @@ def report(output: Path | None, last: int, overrides: tuple[str, ...]) -> None:
 
     config = resolve(overrides)
     name = config["stream"]["name"]
-    with open_ledger(config) as ledger:
+    with open_ledger(config, reading=True) as ledger:
         if not ledger.cycles(name, limit=1):
             raise ConfigurationError(f"stream {name!r} has no history yet: `warmstart run stream={name}` begins one")
         path = output or state_of(config) / "reports" / f"{name}.html"
@@ -223,7 +223,7 @@ def show_contract(as_json: bool, as_yaml: bool, overrides: tuple[str, ...]) -> N
 
     config = resolve(overrides)
     parts = wiring.parts(config)
-    with open_ledger(config) as ledger:
+    with open_ledger(config, reading=True) as ledger:
         lessons = learning.remembered(ledger, parts.name, parts.contract.learn)
     limits = shown.limits(parts.contract, parts.schema, lessons)
     if as_json:

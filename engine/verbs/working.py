@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine.configuration import ConfigurationError, resolve, resolve_outside
 from engine.opening import at_work, open_ledger, place_of, registry_of, start_server
+from engine.served import goes_on, joined, server_record, whereabouts
+from engine.state import server_folder
 from engine.verbs import OVERRIDES, code_of
 
 if TYPE_CHECKING:
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--until-idle", is_flag=True, help="Exit when no window is pending.")
 @OVERRIDES
 def run(until_idle: bool, overrides: tuple[str, ...]) -> None:
-    """Work on a stream until Ctrl-C: carry every window that lands to its Outcome.
+    """Work on a stream until Ctrl-C: carry every window that lands to its Outcome. Meanwhile Triton answers.
 
     \b
     Examples:
@@ -29,7 +33,13 @@ def run(until_idle: bool, overrides: tuple[str, ...]) -> None:
       warmstart run --until-idle stream=demand gate.margin=0.01
     """
     config = resolve(overrides)
-    with at_work(config, "run") as (loop, display):
+    source = config["stream"]["source"]
+    with contextlib.ExitStack() as afterwards, at_work(config, "run") as (loop, display):
+        afterwards.callback(_tell_who_stays, config)
+        if said := joined(config):
+            display.say(said)
+        watched = source.get("folder", source["_target_"])
+        display.say(f"stream {loop.stream}: watching {watched} until Ctrl-C\n{whereabouts(config)}")
         closings: list[Closing] = []
         while True:
             closings += loop.carry_pending()
@@ -37,6 +47,9 @@ def run(until_idle: bool, overrides: tuple[str, ...]) -> None:
                 break
             display.idle(str(loop.gathering.small or "waiting for windows"))
             time.sleep(config["platform"]["poll"])
+            if config["serving"]["mode"] == "embedded" and server_record(config) is None:
+                display.say("Triton ended by itself; starting it again", "yellow")
+                loop.serve_again()
         if loop.gathering.small:
             display.say(str(loop.gathering.small))
     sys.exit(code_of(closings))
@@ -64,26 +77,34 @@ def update(overrides: tuple[str, ...]) -> None:
 @click.command()
 @OVERRIDES
 def serve(overrides: tuple[str, ...]) -> None:
-    """Serve the released versions with an embedded Triton until Ctrl-C.
+    """Serve the released versions with an embedded Triton until Ctrl-C. With `run` in the same folder it is the same Triton.
 
     \b
     Examples:
       warmstart serve
     """
     from serving.repository import Repository
+    from serving.users import using
 
     config = resolve_outside(overrides)
     if config["serving"]["mode"] != "embedded":
         raise ConfigurationError("`serve` starts the embedded server; with `serving=external` the servers are yours to start")
-    server = start_server(config, "serve")
-    click.echo(f"serving {', '.join(Repository(Path(config['serving']['repository'])).names()) or 'nothing yet'}")
-    click.echo(f"gRPC {server.address}\nHTTP {server.http}\nmetrics {server.metrics}\nlog {server.log}")
-    try:
+    with contextlib.ExitStack() as afterwards, using(server_folder(config), "serve"):
+        server = start_server(config, "serve")
+        afterwards.callback(_tell_who_stays, config)
+        if said := joined(config):
+            click.echo(said)
+        click.echo(f"serving {', '.join(Repository(Path(config['serving']['repository'])).names()) or 'nothing yet'}")
+        click.echo(f"gRPC {server.address}\nHTTP {server.http}\nmetrics {server.metrics}\nlog {server.log}")
         while server.answers():
             time.sleep(1.0)
         raise click.ClickException(f"the server ended by itself; its log: {server.log}")
-    finally:
-        server.stop()
+
+
+def _tell_who_stays(config: Mapping[str, Any]) -> None:
+    if said := goes_on(config):
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            click.echo(said)
 
 
 @click.command()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 
-from serving.probing import free_ports
+from serving.ports import free_ports
 from tests.servers import require
 
 USER = "postgres"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from toy import Toy, rows
+from toy import Toy, command, rows
 
 from engine.ledger.tables import LAYOUT
 
@@ -189,6 +189,38 @@ def test_without_the_server_the_command_that_makes_it_is_named(project: Toy) -> 
         USAGE,
         f"warmstart: there is no model server in {project.root}/.triton: `warmstart setup` makes it, once",
     )
+
+
+@pytest.mark.parametrize(
+    ("override", "there", "told"),
+    [
+        ([], None, "data/warmstart/triton\n"),
+        ([], "checkout/.triton", "checkout/.triton\n"),
+        ([], "project/.triton", "project/.triton; WARMSTART_TRITON={0}/project/.triton lets other folders use it too\n"),
+        (["serving.runtime=own"], None, "project/own; WARMSTART_TRITON={0}/project/own lets other folders use it too\n"),
+    ],
+)
+def test_setup_completes_the_server_that_is_found_or_makes_one_for_all_projects(
+    override: list[str],
+    there: str | None,
+    told: str,
+    project: Toy,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    base = project.root.parent
+    monkeypatch.chdir(project.root)
+    monkeypatch.setattr(sys, "prefix", str(base / "checkout" / ".venv"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(base / "data"))
+    monkeypatch.delenv("WARMSTART_TRITON", raising=False)
+    made: list[Path] = []
+    monkeypatch.setattr("serving.wheel.install", lambda folder, python: made.append(folder))
+    if there:
+        (base / there / "bin").mkdir(parents=True)
+        (base / there / "bin" / "python3").touch()
+    assert command("setup", *override) == 0
+    assert capsys.readouterr().out == f"the embedded Triton is in {base}/" + told.format(base)
+    assert made == [base / told.rstrip().partition(";")[0]]
 
 
 def foreign(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shlex
@@ -11,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
@@ -120,6 +122,20 @@ def test_the_question_of_the_readme_is_answered(project: Project) -> None:
         (output,) = json.loads(answer.read())["outputs"]
     assert (output["name"], output["datatype"], output["shape"]) == ("units", "FP32", [1, 1])
     assert 5 < output["data"][0] < 60
+
+
+def test_a_missing_number_is_nan_in_json_as_the_readme_says_and_null_is_refused(project: Project) -> None:
+    (question,) = re.findall(r"/v2/models/demand/infer -d '(.*?)'\n", (ROOT / "README.md").read_text(), re.DOTALL)
+    (line,) = re.findall(r"HTTP (http://\S+)", (project.root / "serve.log").read_text())
+    url = f"{line}/v2/models/demand/infer"
+    assert '"data": [9.9]' in question
+    with urllib.request.urlopen(url, question.replace("9.9", "NaN").encode(), timeout=20) as answer:
+        (output,) = json.loads(answer.read())["outputs"]
+    assert math.isfinite(output["data"][0])
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(url, question.replace("9.9", "null").encode(), timeout=20)
+    assert b"attempt to access JSON non-number as double" in refused.value.read()
+    refused.value.close()
 
 
 def test_every_verb_ends_its_help_with_an_example() -> None:

@@ -106,7 +106,7 @@ def test_a_stream_without_a_release_has_nothing_to_roll_back(empty: Toy):
 
 def test_rollback_works_when_no_server_runs_and_the_next_server_serves_it(toy: Toy):
     promote(toy, 2)
-    toy.server().stop(timeout=0.2)
+    toy.stop()
     assert toy("rollback") == 0
     assert toy.server() is None  # the one that rollback started to verify is gone with it
     toy.serve()
@@ -220,7 +220,7 @@ def test_a_job_does_not_outlive_an_engine_that_was_killed(toy: Toy, until: Calla
 
 
 def test_a_server_that_a_killed_engine_left_running_is_taken_over_and_stopped_in_the_end(toy: Toy, until: Callable[..., None]):
-    toy.server().stop(timeout=0.2)
+    toy.stop()
     toy.land("day-2", rows(2, turned=True))
     with at_work(toy, "+strategy.seconds=2") as (update, flag):
         until(flag.exists)

@@ -26,6 +26,8 @@ from engine.opening import at_work
 from serving.endpoint import Answer, Endpoint
 from serving.repository import Repository
 from serving.server import EmbeddedServer
+from serving.server_folder import write_users
+from serving.users import join
 
 ROWS = 800
 SCHEMA = Schema((Column("speed", "number"), Column("load", "number"), Column("kind", "category")), target="wear", time="at")
@@ -165,13 +167,17 @@ class Toy:
         return {int(str(v)): str(c) for v, c in self.registry(query)}
 
     def serve(self) -> EmbeddedServer:
-        """Start the server as another process that goes on would: no verb stops it at its end, which takes seconds."""
+        """Start the server and use it from now on: no verb stops it at its end, which takes seconds."""
         repository, state = self.models.parent, self.state / "server"
+        join(state, "serve")
         names = Repository(repository).names()
-        server = EmbeddedServer.start(repository, Path(os.environ["WARMSTART_TRITON"]), state, names, verb="serve")
-        record = state / "server.json"
-        record.write_text(json.dumps(json.loads(record.read_text()) | {"owner": os.getppid()}))
-        return server
+        return EmbeddedServer.start(repository, Path(os.environ["WARMSTART_TRITON"]), state, names, verb="serve")
+
+    def stop(self) -> None:
+        """End the server, and the use that `serve` made of it."""
+        write_users(self.state / "server", [])
+        if (left := self.server()) is not None:
+            left.stop(timeout=0.2)
 
     @contextmanager
     def served(self) -> Iterator[Toy]:
@@ -181,8 +187,7 @@ class Toy:
             try:
                 yield self
             finally:
-                if (left := self.server()) is not None:
-                    left.stop(timeout=0.2)
+                self.stop()
 
     def server(self) -> EmbeddedServer | None:
         return EmbeddedServer.find(self.state / "server")

@@ -13,7 +13,7 @@ from air import CONFIG, expected, files, packed, rows
 from serving.config import ModelConfig, Tensor
 from serving.endpoint import Endpoint
 from serving.errors import Refused, Unreachable
-from serving.probing import free_ports
+from serving.ports import free_ports
 from serving.release import Deployment
 
 

@@ -20,7 +20,8 @@ from air import CONFIG, files, rows
 
 from serving.endpoint import Endpoint
 from serving.errors import Refused
-from serving.probing import free_ports, name_at
+from serving.ports import free_ports
+from serving.probing import name_at
 from serving.processes import carrying, start_time
 from serving.release import Deployment
 from serving.repository import Repository
@@ -208,7 +209,7 @@ def test_a_torn_record_does_not_keep_the_server_from_starting(launch: Launch, tm
 def test_a_port_taken_in_the_last_moment_costs_another_attempt(launch: Launch, server: EmbeddedServer, monkeypatch):
     taken = int(server.address.rpartition(":")[2])
     offers = [(taken, *free_ports()[1:]), (free_ports()[0], taken, free_ports()[2]), free_ports()]
-    monkeypatch.setattr("serving.server.free_ports", lambda: offers.pop(0))
+    monkeypatch.setattr("serving.ports.free_ports", lambda: offers.pop(0))
     mine = launch()
     assert mine.answers()
     assert mine.id != server.id
@@ -218,7 +219,10 @@ def test_a_port_taken_in_the_last_moment_costs_another_attempt(launch: Launch, s
 
 def test_a_port_that_was_asked_for_and_is_taken_is_named(launch: Launch, server: EmbeddedServer):
     ports = (int(server.address.rpartition(":")[2]), *free_ports()[1:])
-    with pytest.raises(RuntimeError, match=rf"free the ports \({ports[0]}, .* or choose others"):
+    with pytest.raises(
+        RuntimeError,
+        match=rf"port {ports[0]} \(serving.grpc_port\) is taken by process {server.pid} \(tritonserver\): stop that, set another",
+    ):
         launch(ports=ports)
 
 
