@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.configuration import ConfigurationError, recorded
-from engine.state import gathered, state_of
+from engine.state import gathered, state_of, untaken
 
 if TYPE_CHECKING:
     from engine.display import Display
@@ -47,6 +47,7 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
     from engine.nouns import Outcome
     from engine.registry import RegistryUnreachable
     from engine.stream import Stream
+    from engine.untaken import Noticing
     from engine.windows import Remembering
 
     parts = wiring.parts(config)
@@ -94,6 +95,7 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
                 listener=display,
                 tidy=tidy,
                 ready=folder_of(parts.labels, parts.schema).ready if parts.labels else all_of_them,
+                notice=Noticing(untaken(config, parts.name), display.say),
             )
             try:
                 yield loop, display

@@ -35,11 +35,11 @@ def status(as_json: bool, overrides: tuple[str, ...]) -> None:
     config = resolve_outside(overrides)
     named = [o.partition("=")[2] for o in overrides if o.startswith("stream=")]
     with open_ledger(config) as ledger:
-        small = reporting.small(state_of(config))
-        names = sorted({*ledger.stream_names(), *small})
+        small, untaken = reporting.small(state_of(config)), reporting.untaken(state_of(config))
+        names = sorted({*ledger.stream_names(), *small, *untaken})
         if named and named[0] not in names:
             raise ConfigurationError(unknown("stream with history", named[0], names or ["none yet"]))
-        found = [reporting.stream_status(ledger, name, small.get(name)) for name in named or names]
+        found = [reporting.stream_status(ledger, name, small.get(name), untaken.get(name)) for name in named or names]
     found_server = server_record(config)
     if as_json:
         click.echo(json.dumps({"streams": found, "server": found_server}, indent=2))

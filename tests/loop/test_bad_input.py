@@ -100,12 +100,16 @@ def test_what_can_be_borne_is_borne(at_work: tuple[Toy, Loop], change: Change) -
     the_next_good_window_is_served(toy, engine, next(DAYS))
 
 
-def test_a_file_cut_short_is_waited_for_and_then_quarantined(at_work: tuple[Toy, Loop]) -> None:
+def test_a_file_cut_short_is_waited_for_and_then_quarantined(
+    at_work: tuple[Toy, Loop], capsys: pytest.CaptureFixture[str]
+) -> None:
     toy, engine = at_work
     day = next(DAYS)
     path = toy.land(f"day-{day}", rows(day))
     path.write_bytes(path.read_bytes()[:-30])
     assert list(engine.carry_pending()) == []
+    assert toy("status") == 0
+    assert f"  day-{day} cannot be read yet: left until " in capsys.readouterr().out
     long_ago = time.time() - 3600
     os.utime(path, (long_ago, long_ago))
     closing = one(engine)
