@@ -49,11 +49,12 @@ def find(ledger: Ledger, stream: str, what: str) -> Cycle:
         return made
     if named := ledger.latest(stream, what):
         return named
-    versions = ", ".join(str(r.version) for r in ledger.releases(stream)[-5:]) or "none"
-    windows = ", ".join(c.window.id for c in ledger.cycles(stream, limit=5)) or "none"
-    near = meant(what, [c.window.id for c in ledger.cycles(stream)])
+    versions = ", ".join(map(str, sorted(ledger.makers(stream))[-5:])) or "none"
+    newest_first = list(dict.fromkeys(c.window.id for c in reversed(ledger.cycles(stream))))
+    windows = ", ".join(newest_first[4::-1]) or "none"
     raise NothingToExplain(
-        f"stream {stream!r} has no version or window {what!r}{near or '.'} The latest versions: {versions}; windows: {windows}"
+        f"stream {stream!r} has no version or window {what!r}{meant(what, newest_first) or '.'} The latest versions: {versions}; "
+        f"windows: {windows}"
     )
 
 

@@ -18,6 +18,9 @@ Cause = Literal["first", "drift", "degradation", "schedule", "volume", "event", 
 PAST = 64
 """Windows from before the champion's last that are offered to a strategy, which takes the ones it wants."""
 
+HELD = "the stream is held"
+"""How the reason of a window begins that was kept because of it: `resume` names those."""
+
 
 class Outcome(StrEnum):
     """How a window's cycle ended. `WAITING` is the one that a person turns into another."""

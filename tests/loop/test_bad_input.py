@@ -239,9 +239,12 @@ def test_other_columns_than_those_of_the_live_version_are_refused_before_any_win
     toy.land("day-2", rows(2))
     with pytest.raises(
         ConfigurationError,
-        match=r"stream 'toy' has a live version that was made with other settings of columns\.kind, columns\.weight",
+        match=r"'toy' has a live version that was made with other settings of columns\.kind, columns\.weight \(`stream`\)\. Put",
     ):
         toy("update")
     path.write_text(before)
     assert toy("update") == 0
     assert toy.outcomes()[-1] == ("day-2", "kept", 1)
+    path.write_text(before.replace("target: wear", "target: waer"))
+    with pytest.raises(ConfigurationError, match=r"; there is no 'waer' in window day-2; did you mean 'wear'\? Put them back"):
+        toy("update")
