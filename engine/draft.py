@@ -177,7 +177,8 @@ def _target(windows: list[Window], name: str) -> _Target:
     if too_many:
         doubt = (
             f"{name} is missing in over {most:.0%} of the rows in {len(too_many)} of {len(windows)} windows, "
-            f"{too_many[0]} first: these will be quarantined; deliver them again, or allow more with `stream.contract.max_missing_target`"
+            f"{too_many[0]} first: these will be quarantined; deliver them again, or "
+            "allow more with `stream.contract.max_missing_target`"
         )
     distinct = known.n_unique()
     if distinct < 2:

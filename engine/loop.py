@@ -113,7 +113,7 @@ class Loop:
     def _carry(self, window: Window, latest: bool) -> Closing | None:
         cycle = self.ledger.open(window)
         steps = Steps(self.ledger, cycle, lambda name: self.listener.step(window, name))
-        started, tries = time.monotonic(), count()
+        tries = count()
 
         def work() -> Closing:
             # After an outage whatever did not answer may have done it all the same.
@@ -128,7 +128,8 @@ class Loop:
             self.waiting.add(cycle.id)
             return None
         self._closed |= {window.digest, *window.parts}
-        self.listener.closed(window, closing, time.monotonic() - started)
+        ended = self.ledger.cycle(cycle.id)  # the line says what `status` will
+        self.listener.closed(window, closing, (ended.seconds if ended else None) or 0.0)
         self.tidy(closing)
         return closing
 

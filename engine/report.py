@@ -62,7 +62,6 @@ def small_in(folder: Path) -> Small | None:
 
 
 def _line(cycle: Cycle) -> dict[str, Any]:
-    seconds = round(cycle.closed - cycle.opened, 3) if cycle.closed else None
     return {
         "window": cycle.window.id,
         "rows": cycle.window.rows,
@@ -70,7 +69,7 @@ def _line(cycle: Cycle) -> dict[str, Any]:
         "outcome": cycle.outcome,
         "version": cycle.version,
         "reason": cycle.reason,
-        "seconds": seconds,
+        "seconds": None if cycle.seconds is None else round(cycle.seconds, 3),
     }
 
 
