@@ -145,7 +145,7 @@ def _compare(
         told = dataclasses.asdict(found.report) | {"whole": {name: dataclasses.asdict(one) for name, one in found.whole.items()}}
         del told["window"], told["version"]
         sides = [dataclasses.asdict(side) for side in found.drawn or ()]
-        told |= {"notes": [*found.notes, *found.report.notes], "left_out_of_whole": list(found.before.categories)}
+        told |= {"notes": [*found.notes, *found.report.notes], "left_out_of_whole": [*found.before.categories, *found.ids]}
         told |= {"drawn": dict(zip(("reference", "current"), sides, strict=False))}
         click.echo(json.dumps(_finite({"reference": found.reference, "current": found.current} | told), indent=2))
         return
