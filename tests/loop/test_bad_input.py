@@ -272,6 +272,9 @@ def test_rows_without_a_target_are_answered_and_left_out_of_all_else(toy: Toy, c
     training = toy.result(cycle, "train")
     assert training["rows_fit"] + training["rows_stop"] + training["rows_judge"] == 800 - missing  # type: ignore[index]
     assert toy.result(cycle, "judge.1")["rows"] == training["rows_judge"]  # type: ignore[index]
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("day-2 "))
+    assert toy("status") == 0
+    assert f"\n  {line}\n" in capsys.readouterr().out
     assert toy("explain", "day-2") == 0
     told = capsys.readouterr().out
     assert f"on {800 - missing} rows before anybody trained on them, {missing} rows without a target left out: " in told
