@@ -73,6 +73,7 @@ class _Target:
     task: Task
     classes: tuple[str, ...]
     why: str
+    missing: int = 0
     doubt: str = ""
 
 
@@ -111,6 +112,8 @@ def draft(
     notes = tuple(filter(None, (wanted.doubt, undecided)))
     text = _text(name, folder, windows, sum(f.height for f in frames), wanted, ordered, features, left, (labels, key), notes)
     shown = f"{wanted.task} of {target} from {len(features)} columns, {len(windows)} windows of about {_typical(windows):,} rows"
+    if wanted.missing:
+        shown += f"; {wanted.missing:,} rows have no target and are left out"
     return Draft(path, text, shown, notes)
 
 
@@ -187,7 +190,7 @@ def _target(windows: list[Window], name: str) -> _Target:
         )
     if known.dtype.is_numeric() and distinct > 2 and (not known.dtype.is_integer() or distinct > FEW_INTEGERS):
         why = f"{name} is a number, {_number(known.min())} to {_number(known.max())}"
-        return _Target(name, "regression", (), why + note, doubt)
+        return _Target(name, "regression", (), why + note, missing, doubt)
     if not (known.dtype.is_numeric() or known.dtype in (pl.Boolean, pl.String, pl.Categorical, pl.Enum)):
         raise ConfigurationError(f"--target: {name} holds {known.dtype}; a target is a number, a boolean or text")
     if distinct > MOST_CLASSES:
@@ -197,8 +200,10 @@ def _target(windows: list[Window], name: str) -> _Target:
     ordered = known.unique().sort() if known.dtype.is_numeric() else labels(known).unique().sort()
     classes = tuple(labels(ordered).to_list())
     if len(classes) == 2:
-        return _Target(name, "binary", classes, f"two values; answers are the probability of {classes[1]}{note}", doubt)
-    return _Target(name, "multiclass", classes, f"{len(classes)} values; answers are a probability for each{note}", doubt)
+        return _Target(name, "binary", classes, f"two values; answers are the probability of {classes[1]}{note}", missing, doubt)
+    return _Target(
+        name, "multiclass", classes, f"{len(classes)} values; answers are a probability for each{note}", missing, doubt
+    )
 
 
 def _time(frames: list[pl.DataFrame], asked: str | None) -> tuple[str | None, str]:

@@ -148,6 +148,7 @@ def test_targets_that_are_missing_are_counted_and_where_they_are_too_many_the_wa
     few = draft("demand", "units")
     assert "missing in 20 of 1800 rows, which are left out" in few.text
     assert few.notes == ()
+    assert few.summary.endswith("; 20 rows have no target and are left out")
     holes(40)
     (said,) = draft("demand", "units").notes
     assert said == (
