@@ -37,6 +37,9 @@ from serving.errors import Refused, Unreachable
 
 STREAM = "flights"
 REQUESTS_PER_SECOND = 25
+LEGEND = """A line for each week. promoted: the new model was proven better and answers from now on. kept: nothing asked for one.
+rejected: the gate at work; the new model was not surely better, and the live one answers on.
+"""
 
 
 @dataclass
@@ -104,6 +107,7 @@ def live_through(state: Path, weeks: int, overrides: list[str], traffic: bool = 
                 clients.start()
         seconds = time.monotonic() - started
         clients.stop()
+        print("the last week is done: the engine is asked to stop, and says that it could go on", flush=True)
         found = _summary(ledger, state, landed)
         ledger.close()
     requests = {
@@ -214,9 +218,12 @@ def show(found: dict[str, Any]) -> None:
     console.print(lines)
     requests = found["requests"]
     minutes, seconds = divmod(round(found["seconds"]), 60)
+    since = sum(week["outcome"] == Outcome.PROMOTED for week in found["weekly"])
+    which = f", the first and the {since} promoted since" if requests["versions"] == since + 1 else ""
     console.print(
-        f"{requests['fired']:,} requests fired, {requests['failed']} failed; {requests['versions']} versions answered. "
-        f"The year took {minutes} min {seconds} s. (The first week trained the first model and was not predicted.)"
+        f"{requests['fired']:,} requests fired, {requests['failed']} failed; {requests['versions']} versions answered{which}. "
+        f"The year took {minutes} min {seconds} s. (The first week trained the first model: nothing could predict it, and the "
+        "table begins with the second.)"
     )
     for error in requests["errors"]:
         console.print(f"  failed: {error}", style="red")
@@ -234,6 +241,7 @@ def main() -> None:
         shutil.rmtree(state)
     state.mkdir(parents=True, exist_ok=True)
     os.environ.pop("WARMSTART_FLIGHTS", None)
+    print(LEGEND, flush=True)
     found = live_through(state, arguments.weeks, arguments.overrides)
     (state / "year.json").write_text(json.dumps(found, indent=1))
     show(found)

@@ -22,12 +22,13 @@ from engine.columns import Floats, number
 from engine.drift import Compared, DriftLimits
 from engine.explain import drift_lines
 from engine.nouns import DriftReport, Measure
-from engine.parquet import kinds_of, profile_of, rows_of
+from engine.parquet import dates_of, kinds_of, profile_of, rows_of
 from engine.profile import F64, Profile
 from engine.reference import Reference, kept
 from kernels import suite
 
 ROWS = 10_000  # drawn of each table, for statistics of whole rows
+FEW = 100  # rows; of fewer any number may be another in each
 TESTS_OF_BINS = ("chi2", "g", "cramers_v", "ks_bins")  # which would take a sketch's error for drift
 SIZES_OF_BINS = ("psi", "js", "kl", "hellinger", "tv")  # their p-values would, too
 
@@ -65,7 +66,7 @@ class Drawn:
 class Comparison:
     """Two tables and how they differ: `report` by column, `whole` by row; `notes` are what a person should know of the files.
 
-    `drawn` are the rows of both sides that `whole` is of.
+    `drawn` are the rows of both sides that `whole` is of, without the numeric columns that are `ids`.
     """
 
     reference: str
@@ -76,12 +77,15 @@ class Comparison:
     whole: Mapping[str, Measure]
     drawn: tuple[Drawn, Drawn] | None
     notes: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
 
 
 def of_files(
     reference: Path, current: Path, limits: DriftLimits, columns: Sequence[str] | None = None, seed: int = 0
 ) -> Comparison:
     """Compare the rows of one Parquet file, or of all in a folder, with those of another; `reference` may be a Profile, too.
+
+    Without `columns` all are compared but dates and times, which are later in later data whether or not anything drifted.
 
     Raises ValueError with what is wrong with which column of which file, FileNotFoundError, and OSError for what is no Parquet.
     """
@@ -93,22 +97,68 @@ def of_files(
     if profile is not None:
         return _with_kept(reference, profile, current, limits, columns, seed)
     sides = [files_of(reference), files_of(current)]
+    names = [kinds_of(files[0], columns) for files in sides]
+    moving = dates_of(sides[0][0]) & dates_of(sides[1][0])
+    columns, times = _but_times(names[0], names[1], moving, columns)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
         before = profile_of(sides[0], None, columns, limits.segment_by, seed)
         after = profile_of(sides[1], before, columns, None, seed)
     ordered = partial(_ordered, sides[0]), partial(_ordered, sides[1])
     found = drift.measure(before, after, confidence=limits.confidence, ordered=ordered)
-    report = drift.judge(before, after, found, limits, current.name, 0, whole=True)
+    report = _judged(before, after, found, limits, current.name, times)
     whole: dict[str, Measure] = {}
     drawn = None
+    ids: tuple[str, ...] = ()
     if len(before.numbers) > 1:
         rows = [rows_of(files, before.numbers, ROWS, seed + place) for place, files in enumerate(sides)]
+        ids = _ids(sides, before.numbers, rows)
+    if len(before.numbers) - len(ids) > 1:
+        rows = [each[:, [name not in ids for name in before.numbers]] for each in rows]
         measured = suite.tables(rows[0], rows[1], seed=seed, confidence=limits.confidence)
         whole = {name: drift.one(each) for name, each in measured.items()}
         drawn = Drawn.of(rows[0], before.rows), Drawn.of(rows[1], after.rows)
     notes = dict.fromkeys(str(warning.message) for warning in said)
-    return Comparison(str(reference), str(current), before, after, report, whole, drawn, tuple(notes))
+    return Comparison(str(reference), str(current), before, after, report, whole, drawn, tuple(notes), ids)
+
+
+def _but_times(
+    before: Collection[str], after: Collection[str], moving: Collection[str], asked: Sequence[str] | None
+) -> tuple[Sequence[str] | None, list[str]]:
+    """The columns to compare (None: all there are), and the `moving` ones, which are left out."""
+    times = [name for name in before if name in moving]
+    others = [name for name in before if name not in moving]
+    if asked or not times or not others or set(before) != set(after):  # what one side lacks is an error of its own
+        return asked, []
+    return others, times
+
+
+def _judged(
+    before: Profile, after: Profile, found: Sequence[Compared], limits: DriftLimits, current: str, times: Sequence[str]
+) -> DriftReport:
+    report = drift.judge(before, after, found, limits, current, 0, whole=True)
+    words = "moves with time: it is not judged, and no part of whole rows"
+    moved = (f"{name} {words}; `--column {name}` compares it" for name in times)
+    return replace(report, notes=(*report.notes, *moved))
+
+
+def _ids(sides: Sequence[Sequence[Path]], names: Sequence[str], drawn: Sequence[F64]) -> tuple[str, ...]:
+    """The columns that count the rows: integers, no two of a side alike, and apart or in order on both sides.
+
+    Whole rows that hold one are always far from others. What was `drawn` of each side spares reading most columns again.
+    """
+    found = []
+    for place, name in enumerate(names):
+        if any(len(rows) < FEW or np.unique(rows[:, place]).size < len(rows) for rows in drawn):
+            continue
+        before, after = (_column(files, name) for files in sides)
+        if not all(one.dtype.is_integer() and not one.null_count() and one.n_unique() == len(one) for one in (before, after)):
+            continue
+        (low, high), (first, last) = ((one.min(), one.max()) for one in (before, after))
+        apart = bool((pl.Series([high, last]) < pl.Series([first, low])).any())
+        if apart or (before.is_sorted() and after.is_sorted()):
+            found.append(name)
+    return tuple(found)
 
 
 def _with_kept(
@@ -120,7 +170,10 @@ def _with_kept(
         raise ValueError(f"column {absent[0]} of {path} cannot be compared: it is one {reference.left_out[absent[0]]}")
     if limits.segments and (before.by is None or before.by.column != limits.segments):
         raise ValueError(f"{path} holds no profiles of the segments of {limits.segments}: compare the data, or without segments")
-    columns = columns or [name for name in kinds_of(files[0]) if name not in reference.left_out]
+    kinds = {name: kind for name, kind in kinds_of(files[0]).items() if name not in reference.left_out}
+    moving = {name for name in dates_of(files[0]) if before.kinds.get(name) == "time"}
+    asked, times = _but_times(before.kinds, kinds, moving, columns)
+    columns = asked or list(kinds)
     estimated = [name for name in reference.estimated if name in columns]
     if limits.effect in TESTS_OF_BINS and estimated:
         raise ValueError(
@@ -138,7 +191,7 @@ def _with_kept(
     found = measured([name for name in before.kinds if name not in of_sketches], suite.NUMBERS)
     sizes = [name for name in suite.NUMBERS if name not in TESTS_OF_BINS]
     found += [_untested(one) for one in measured(of_sketches, sizes)]
-    report = drift.judge(before, after, found, limits, current.name, 0, whole=True)
+    report = _judged(before, after, found, limits, current.name, times)
     return Comparison(str(path), str(current), before, after, report, {}, None, tuple(reference.notes()))
 
 
@@ -169,12 +222,14 @@ def seen(found: Comparison) -> list[str]:
     text = f"; text has no part in them: {', '.join(found.before.categories)}" if found.before.categories else ""
     if found.drawn is None and len(found.before.numbers) > 1:
         return ["whole rows are not compared: of the reference a profile is all there is"]
+    text += f"; nor have ids, which count the rows: {', '.join(found.ids)}" if found.ids else ""
+    numbers = len(found.before.numbers) - len(found.ids)
     if found.drawn is None:
-        return [f"whole rows are compared where there are two numeric columns, not {len(found.before.numbers)}{text}"]
+        return [f"whole rows are compared where there are two numeric columns, not {numbers}{text}"]
     sides = [f"{what}: {side}" for what, side in zip(("reference", "current"), found.drawn, strict=True)]
     filled = ["such a value counts as the reference's median of its column, but for the classifier, which takes it as it is"]
     return [
-        f"whole rows of {len(found.before.numbers):,} numeric columns{text}",
+        f"whole rows of {numbers:,} numeric columns{text}",
         *sides,
         *(filled if any(side.cells for side in found.drawn) else []),
     ]
@@ -194,6 +249,9 @@ def files_of(path: Path) -> list[Path]:
 
 def _ordered(files: Sequence[Path], name: str) -> Floats:
     """All values of a numeric column, ascending."""
-    column = pl.concat([pl.read_parquet(file, columns=[name]) for file in files], how="vertical_relaxed")[name]
-    (ordered,) = kernels.sort_columns(number(column)[:, None])
+    (ordered,) = kernels.sort_columns(number(_column(files, name))[:, None])
     return ordered
+
+
+def _column(files: Sequence[Path], name: str) -> pl.Series:
+    return pl.concat([pl.read_parquet(file, columns=[name]) for file in files], how="vertical_relaxed")[name]

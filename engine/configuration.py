@@ -34,7 +34,11 @@ def resolve(overrides: Sequence[str]) -> dict[str, Any]:
         named = [_only_stream(overrides)]
         overrides = [f"stream={named[0]}", *overrides]
     elif named[0] not in streams():
-        raise ConfigurationError(unknown("stream", named[0], streams()))
+        folder = Path.cwd() / "stream"
+        there = f"{folder}{'' if folder.is_dir() else ', which does not exist,'} and among the shipped ones"
+        raise ConfigurationError(
+            f"{unknown('stream', named[0], streams())}. Looked in {there}: run it in the folder that `stream` lies in"
+        )
     return _compose("config", overrides, named[0])
 
 

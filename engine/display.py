@@ -25,7 +25,7 @@ def outcome_line(window: str, outcome: str | None, version: int | None, seconds:
     """How a window ended, in one line: here and in `status`."""
     line = Text(f"{window:<12} ")
     line.append(f"{outcome or 'unfinished':<12}", STYLES.get(outcome or "", ""))
-    took = f"{seconds:5.1f} s" if seconds is not None else ""
+    took = "" if seconds is None else f"{seconds:5.1f} s" if seconds < 3600 else f"{seconds / 3600:5.1f} h"
     return line.append(f"{f'v{version}' if version is not None else '–':<5} {took:>7}  {reason or ''}")
 
 

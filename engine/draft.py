@@ -9,7 +9,8 @@ A draft is a guess in the open: every line says why it is there, and what was le
 | text of which nearly every row has its own, or long text | left out: an id, or free text |
 | whole numbers that are all different and rise, or are called an id | left out: they count the rows |
 | one value alone, nothing but nulls, or hardly anything else in some window | left out |
-| dates and times | the only one without nulls orders the rows; as features they are left out (write hours or ages as numbers) |
+| dates and times | the only one without nulls orders the rows, of several the only one that grows from window to window |
+| other dates and times | left out (write hours or ages as numbers) |
 | a column that some windows lack or store otherwise | left out |
 | a target of two values, of few whole numbers or texts, of other numbers | binary, multiclass, regression |
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -26,6 +28,7 @@ from statistics import median
 import polars as pl
 
 from engine.configuration import ConfigurationError, resolve_outside, streams, unknown
+from engine.contracts.contract import Contract
 from engine.data.table import labels
 from engine.nouns import Task, Window
 from engine.places import is_url
@@ -49,11 +52,13 @@ ID_LIKE = re.compile(r"(^|[_ ])(id|index|key|row|no|nr|uuid)$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Draft:
-    """A configuration that was not written yet: the file it belongs in, its text, and what to tell about it in one line."""
+    """A configuration that was not written yet: the file it belongs in, its text, what to tell about it in one line, and what
+    a person has to decide."""
 
     path: Path
     text: str
     summary: str
+    notes: tuple[str, ...] = ()
 
     def write(self) -> None:
         """Write the file, which must not be there yet."""
@@ -68,6 +73,8 @@ class _Target:
     task: Task
     classes: tuple[str, ...]
     why: str
+    missing: int = 0
+    doubt: str = ""
 
 
 def draft(
@@ -96,15 +103,18 @@ def draft(
         if column is not None and column not in columns:
             raise ConfigurationError(f"{option}: {unknown('column', column, columns[:30])}")
     wanted = _target(labelled, target)
-    ordered = _time(frames, time)
+    ordered, undecided = _time(frames, time)
     features, left = _features(frames, {target, ordered, key})
     if not features:
         raise ConfigurationError(
             f"no column of {folder} can be learnt from: {'; '.join(f'{n}: {why}' for n, why in left.items())}"
         )
-    text = _text(name, folder, windows, sum(f.height for f in frames), wanted, ordered, features, left, (labels, key))
+    notes = tuple(filter(None, (wanted.doubt, undecided)))
+    text = _text(name, folder, windows, sum(f.height for f in frames), wanted, ordered, features, left, (labels, key), notes)
     shown = f"{wanted.task} of {target} from {len(features)} columns, {len(windows)} windows of about {_typical(windows):,} rows"
-    return Draft(path, text, shown)
+    if wanted.missing:
+        shown += f"; {wanted.missing:,} rows have no target and are left out"
+    return Draft(path, text, shown, notes)
 
 
 def _labelled(folder: str, target: str, key: str) -> list[Window]:
@@ -163,7 +173,16 @@ def _target(windows: list[Window], name: str) -> _Target:
     if known.dtype.is_float():
         known = known.filter(known.is_finite())
     missing = len(values) - len(known)
-    note = f"; missing in {missing} of {len(values)} rows, whose windows are quarantined" if missing else ""
+    note = f"; missing in {missing} of {len(values)} rows, which are left out" if missing else ""
+    most = Contract().max_missing_target
+    too_many = [window.id for window, part in zip(windows, parts, strict=True) if _missing(part[name]) > most]
+    doubt = ""
+    if too_many:
+        doubt = (
+            f"{name} is missing in over {most:.0%} of the rows in {len(too_many)} of {len(windows)} windows, "
+            f"{too_many[0]} first: these will be quarantined; deliver them again, or "
+            "allow more with `stream.contract.max_missing_target`"
+        )
     distinct = known.n_unique()
     if distinct < 2:
         raise ConfigurationError(
@@ -171,7 +190,7 @@ def _target(windows: list[Window], name: str) -> _Target:
         )
     if known.dtype.is_numeric() and distinct > 2 and (not known.dtype.is_integer() or distinct > FEW_INTEGERS):
         why = f"{name} is a number, {_number(known.min())} to {_number(known.max())}"
-        return _Target(name, "regression", (), why + note)
+        return _Target(name, "regression", (), why + note, missing, doubt)
     if not (known.dtype.is_numeric() or known.dtype in (pl.Boolean, pl.String, pl.Categorical, pl.Enum)):
         raise ConfigurationError(f"--target: {name} holds {known.dtype}; a target is a number, a boolean or text")
     if distinct > MOST_CLASSES:
@@ -181,11 +200,14 @@ def _target(windows: list[Window], name: str) -> _Target:
     ordered = known.unique().sort() if known.dtype.is_numeric() else labels(known).unique().sort()
     classes = tuple(labels(ordered).to_list())
     if len(classes) == 2:
-        return _Target(name, "binary", classes, f"two values; answers are the probability of {classes[1]}{note}")
-    return _Target(name, "multiclass", classes, f"{len(classes)} values; answers are a probability for each{note}")
+        return _Target(name, "binary", classes, f"two values; answers are the probability of {classes[1]}{note}", missing, doubt)
+    return _Target(
+        name, "multiclass", classes, f"{len(classes)} values; answers are a probability for each{note}", missing, doubt
+    )
 
 
-def _time(frames: list[pl.DataFrame], asked: str | None) -> str | None:
+def _time(frames: list[pl.DataFrame], asked: str | None) -> tuple[str | None, str]:
+    """The column that orders the rows, and what to say when none of several could be chosen."""
     temporal = [name for name, dtype in frames[0].schema.items() if isinstance(dtype, pl.Datetime) or dtype == pl.Date]
     if asked is not None:
         dtype = frames[0].schema[asked]
@@ -193,9 +215,18 @@ def _time(frames: list[pl.DataFrame], asked: str | None) -> str | None:
             raise ConfigurationError(f"--time: {asked} holds {dtype}; rows are ordered by a date, a time or a number")
         if nulls := sum(frame[asked].null_count() for frame in frames if asked in frame.columns):
             raise ConfigurationError(f"--time: {asked} is null in {nulls} rows; every row needs its time")
-        return asked
-    whole = [n for n in temporal if all(n in f.columns and not f[n].null_count() for f in frames)]
-    return whole[0] if len(whole) == 1 else None
+        return asked, ""
+    whole = [n for n in temporal if all(f.schema.get(n) == frames[0].schema[n] and not f[n].null_count() for f in frames)]
+    grows = [n for n in whole if _grows([frame[n] for frame in frames])]
+    if len(whole) > 1 and len(grows) != 1:
+        return None, f"{len(whole)} columns could be the time: {', '.join(whole)}; choose with `--time`, or `time:` in the YAML"
+    return next(iter(grows or whole), None), ""
+
+
+def _grows(windows: Sequence[pl.Series]) -> bool:
+    """Whether every window begins where the one before has ended, or later."""
+    ends, starts = [values.max() for values in windows[:-1]], [values.min() for values in windows[1:]]
+    return bool(starts) and bool((pl.Series(ends) <= pl.Series(starts)).all())
 
 
 def _features(frames: list[pl.DataFrame], taken: set[str | None]) -> tuple[dict[str, tuple[str, str]], dict[str, str]]:
@@ -278,6 +309,7 @@ def _text(
     features: dict[str, tuple[str, str]],
     left: dict[str, str],
     labels: tuple[str | None, str | None] = (None, None),
+    notes: Sequence[str] = (),
 ) -> str:
     typical = _typical(windows)
     lines = [
@@ -318,13 +350,14 @@ def _text(
         lines.append((f"gate: {{min_rows: {max(5, judged // 2)}}}", "so many of those at least"))
     if is_url(folder):
         lines.append(("platform: {poll: 10}", "seconds between looks at what may cost money to look at"))
+    noted = [f"# {row}" for note in notes for row in textwrap.wrap(_printable(note), 115, break_on_hyphens=False)]
     omitted = [f"# Left out: {row}" if k == 0 else f"#   {row}" for k, row in enumerate(_omitted(left))]
     if len(features) > ONE_EACH:
-        lines[packed:packed] = [(row, "") for row in _packed(features, LINES - len(lines) - len(omitted) - 2)]
+        lines[packed:packed] = [(row, "") for row in _packed(features, LINES - len(lines) - len(noted) - len(omitted) - 2)]
     column = min(60, 2 + max(len(setting) for setting, words in lines if words and len(setting) < 60))
     body = [f"{setting + '  ':<{column}}# {_printable(words)}" if words else setting for setting, words in lines]
     looked = f"# Drafted by `warmstart init` from {rows:,} rows in {len(windows)} windows; yours to edit."
-    written = ["# @package _global_", looked, *omitted, *body]
+    written = ["# @package _global_", looked, *noted, *omitted, *body]
     return "\n".join(written) + "\n"
 
 

@@ -38,6 +38,18 @@ def score(truth: F64, answer: F64, task: Task = "regression", cuts: Sequence[Cut
     return Score(truth.size, {name: float(whole[name][0]) for name in found}, tuple(slices))
 
 
+def constant(before: F64, truth: F64, task: Task, classes: int) -> Score:
+    """How good one answer for all n rows of `truth` would be, from the m that came `before`: their mean, or each class's share.
+
+    A model that has learnt something is better, by whatever metric: the mean is the constant with the least squares, the
+    shares that with the least log loss, and the most frequent class that which is right most often.
+    """
+    if task == "multiclass":
+        shares = np.bincount(before.astype(np.int64), minlength=classes) / before.size
+        return score(truth, np.tile(shares, (truth.size, 1)), task)
+    return score(truth, np.full(truth.size, before.mean()), task)
+
+
 def _slices(cut: Cut, values: Mapping[str, F64]) -> Iterator[SliceScore]:
     for place, (value, span, rows) in enumerate(zip(cut.values, cut.spans, cut.rows, strict=True)):
         metrics = {name: float(each[place]) for name, each in values.items()}

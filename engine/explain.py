@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engine.gate import amount, gap_words
+from engine.gate import amount, gap_words, no_better
 from engine.ledger import Ledger
 from engine.ledger.codec import decode
 from engine.ledger.labels import labels_come_later
@@ -49,11 +49,12 @@ def find(ledger: Ledger, stream: str, what: str) -> Cycle:
         return made
     if named := ledger.latest(stream, what):
         return named
-    versions = ", ".join(str(r.version) for r in ledger.releases(stream)[-5:]) or "none"
-    windows = ", ".join(c.window.id for c in ledger.cycles(stream, limit=5)) or "none"
-    near = meant(what, [c.window.id for c in ledger.cycles(stream)])
+    versions = ", ".join(map(str, sorted(ledger.makers(stream))[-5:])) or "none"
+    newest_first = list(dict.fromkeys(c.window.id for c in reversed(ledger.cycles(stream))))
+    windows = ", ".join(newest_first[4::-1]) or "none"
     raise NothingToExplain(
-        f"stream {stream!r} has no version or window {what!r}{near or '.'} The latest versions: {versions}; windows: {windows}"
+        f"stream {stream!r} has no version or window {what!r}{meant(what, newest_first) or '.'} The latest versions: {versions}; "
+        f"windows: {windows}"
     )
 
 
@@ -73,11 +74,13 @@ def story(ledger: Ledger, cycle: Cycle) -> Iterator[Section]:
         yield "labels", [said]
     if live := _read(steps, "score", LiveScore):
         said = f"version {live.version} on {live.score.rows:,} rows before anybody trained on them"
+        asked = labelled.window.rows if labelled else cycle.window.rows
+        said += _without_target(asked - live.score.rows)
         yield "live", [f"{said}: {_metrics(live.score.metrics)}", *_slices(live.score, next(iter(live.score.metrics)))]
     if decision := _read(steps, "decide", Decision):
         yield "decision", [f"{'retrain' if decision.retrain else 'keep'} ({decision.cause}): {decision.reason}"]
     if training := _read(steps, "train", Training | JobFailure):
-        yield "training", _training(training)
+        yield "training", _training(training, cycle)
     turn = 1
     while card := _read(steps, f"judge.{turn}", Scorecard):
         yield "judged", _card(card)
@@ -95,8 +98,13 @@ def story(ledger: Ledger, cycle: Cycle) -> Iterator[Section]:
             if r.version == cycle.version
         ],
     )
-    yield "time", [f"{step.finished - step.started:7.3f} s  {step.name}" for step in steps.values()]
+    yield "time", [f"{step.finished - step.started:7.3f} s  {_shown(step.name)}" for step in steps.values()]
     yield "parents", list(_parents(ledger, cycle))
+
+
+def _shown(step: str) -> str:
+    """A step's name for a person."""
+    return f"look up the {step.replace('.', ', ')}" if step.partition(".")[0] == "champion" else step
 
 
 def drift_of(ledger: Ledger, cycle: Cycle) -> DriftReport:
@@ -170,14 +178,19 @@ def _span(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
-def _training(training: Training | JobFailure) -> list[str]:
+def _without_target(rows: int) -> str:
+    return f", {rows:,} rows without a target left out" if rows else ""
+
+
+def _training(training: Training | JobFailure, cycle: Cycle) -> list[str]:
     if isinstance(training, JobFailure):
         return [training.reason]
     phases = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in training.seconds.items())
     return [
-        f"{training.strategy}, seed {training.seed}, {training.steps:,} steps; rows: {training.rows_fit:,} to fit, "
-        f"{training.rows_stop:,} to stop, {training.rows_judge:,} to judge",
-        f"from the windows {', '.join(training.windows)}",
+        f"{training.strategy}, seed {training.seed}, {training.steps:,} steps; fresh rows: {training.rows_fit:,} to fit, then "
+        f"{training.rows_stop:,} to stop{_without_target(training.unlabelled)}",
+        f"the newest {training.rows_judge:,}, to the end of {cycle.window.id}, judge and are never fitted on",
+        f"fitted on rows of the windows {', '.join(training.windows)}",
         *(f"without the window {why}" for why in training.left_out.values()),
         f"loss {training.fit_loss:.4g}"
         + (f", on the stop slice {training.stop_loss:.4g}" if training.stop_loss is not None else ""),
@@ -196,6 +209,8 @@ def _card(card: Scorecard) -> list[str]:
     if card.champion and card.gain is not None and card.low is not None:
         lines.append(f"version {card.champion_version} on the same rows: {_metrics(card.champion.metrics)}")
         lines.append(f"gain in {card.metric} {amount(card.metric, card.gain)}, surely at least {amount(card.metric, card.low)}")
+    if said := no_better(card):
+        lines.append(said)
     lines += _slices(card.challenger, card.metric)
     told = sorted(card.slices, key=lambda s: s.gain)
     width = max((len(f"{s.column}={s.value}") for s in told[:WORST]), default=0)

@@ -159,6 +159,21 @@ def gap_words(gap: Gap) -> str:
     return f"{gap.name} is {gap.value:.4g} apart over {gap.column}, from {gap.lowest} to {gap.highest}{theirs}"
 
 
+def no_better(card: Scorecard) -> str:
+    """A first model that has learnt nothing, in words: by the gate's metric, or by the accuracy. "" of any other."""
+    if card.constant is None:
+        return ""
+    mine, theirs = card.challenger.metrics, card.constant.metrics
+    found = []
+    for name in dict.fromkeys((card.metric, *({"accuracy"} & mine.keys()))):
+        if mine[name] <= theirs[name] if metrics.named(name).higher else mine[name] >= theirs[name]:
+            always = (
+                "the most frequent class" if name == "accuracy" else "each class's share" if "accuracy" in mine else "the mean"
+            )
+            found.append(f"{always} ({name} {mine[name]:.4g} against {theirs[name]:.4g})")
+    return f"no better than always answering {' or '.join(found)}" if found else ""
+
+
 def amount(metric: str, gain: float) -> str:
     """A gain in the metric's own way: a share of a loss, points of anything else.
 

@@ -90,6 +90,6 @@ class Locks:
             return Busy(f"another process is changing the live version of stream {stream!r}; try again in a moment")
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder["since"]))
         return Busy(
-            f"stream {stream!r} is held by `warmstart {holder['verb']}`, process {holder['pid']} on {holder['host']}, "
+            f"stream {stream!r} is in use by `warmstart {holder['verb']}`, process {holder['pid']} on {holder['host']}, "
             f"since {since}: one process works on a stream at a time"
         )

@@ -19,7 +19,8 @@ from engine.nouns import Closing, Window
 from engine.places import SourceUnreachable
 from engine.registry import RegistryUnreachable
 from engine.stream import Stream
-from engine.windows import Source
+from engine.untaken import Untaken
+from engine.windows import Source, Telling
 from serving.errors import Refused, Unreachable
 
 # A server that refuses what no step can reject (to load the live version, say) needs a person, as one that is away may.
@@ -58,8 +59,8 @@ class Loop:
 
     `wire` makes the stream at work on a cycle from a recorded configuration; `reconnect` is called after an outage, before the
     next try; `retries` are the waits in seconds; `tidy` is told of every window's end. `gathering` lets small windows wait for
-    more rows. `ready` says which windows need not wait for labels, by digest; it is told when those that were begun were (Unix
-    seconds).
+    more rows; `notice` is told what a look did not take up. `ready` says which windows need not wait for labels, by digest; it is
+    told when those that were begun were (Unix seconds).
     """
 
     stream: str
@@ -74,6 +75,8 @@ class Loop:
     listener: Listener
     tidy: Callable[[Closing], object] = lambda closing: None
     ready: Callable[[Sequence[Window], Mapping[str, float]], set[str]] = all_of_them
+    notice: Callable[[Untaken], object] = lambda untaken: None
+    untaken: Untaken = field(default_factory=Untaken)
     waiting: set[str] = field(default_factory=set)
     """The ids of cycles that were carried as far as they go without labels."""
     _closed: set[str] = field(default_factory=set)
@@ -86,6 +89,9 @@ class Loop:
         self._closed -= begun.keys()
         taken = {part for window in begun.values() for part in (window.digest, *window.parts)}
         found = self.source.list(self.stream, self.time_column)
+        if isinstance(self.source, Telling):
+            self.untaken = self.source.untaken
+            self.notice(self.untaken)
         landed = {w.digest: w for w in found if w.digest not in self._closed and w.digest not in taken}
         return [*begun.values(), *self.gathering.ready(landed.values())]
 
@@ -111,7 +117,7 @@ class Loop:
     def _carry(self, window: Window, latest: bool) -> Closing | None:
         cycle = self.ledger.open(window)
         steps = Steps(self.ledger, cycle, lambda name: self.listener.step(window, name))
-        started, tries = time.monotonic(), count()
+        tries = count()
 
         def work() -> Closing:
             # After an outage whatever did not answer may have done it all the same.
@@ -126,7 +132,8 @@ class Loop:
             self.waiting.add(cycle.id)
             return None
         self._closed |= {window.digest, *window.parts}
-        self.listener.closed(window, closing, time.monotonic() - started)
+        ended = self.ledger.cycle(cycle.id)  # the line says what `status` will
+        self.listener.closed(window, closing, (ended.seconds if ended else None) or 0.0)
         self.tidy(closing)
         return closing
 

@@ -18,6 +18,9 @@ Cause = Literal["first", "drift", "degradation", "schedule", "volume", "event", 
 PAST = 64
 """Windows from before the champion's last that are offered to a strategy, which takes the ones it wants."""
 
+HELD = "the stream is held"
+"""How the reason of a window begins that was kept because of it: `resume` names those."""
+
 
 class Outcome(StrEnum):
     """How a window's cycle ended. `WAITING` is the one that a person turns into another."""
@@ -288,7 +291,8 @@ class Gap:
 class Scorecard:
     """Champion and challenger on the same rows. `gain` is relative (0.03 is 3% better), `low` its lower confidence bound.
 
-    `slices` are those with rows enough to be compared, `gaps` the challenger's.
+    `slices` are those with rows enough to be compared, `gaps` the challenger's. `constant` is how good it would be to answer
+    always the same; it is measured while there is no champion.
     """
 
     metric: str
@@ -300,6 +304,7 @@ class Scorecard:
     low: float | None
     slices: tuple[SliceGain, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    constant: Score | None = None
 
     @property
     def worst(self) -> SliceGain | None:
@@ -384,7 +389,7 @@ class Training:
     """What a job did. Its folder holds `checkpoint.ckpt`, `model.onnx`, `golden.npz` and, written last, `result.json`.
 
     `windows` are the ids of every window whose rows were drawn. `left_out` are older windows that could not be read any more, by
-    digest, each with the reason.
+    digest, each with the reason; `unlabelled` counts the rows that had no target.
     """
 
     folder: str
@@ -402,6 +407,7 @@ class Training:
     seconds: dict[str, float]
     left_out: dict[str, str] = field(default_factory=dict)
     resources: Resources | None = None
+    unlabelled: int = 0
 
     def trained_on(self, spec: JobSpec) -> tuple[Window, ...]:
         """The windows of the job whose rows were drawn, oldest first: all their rows are what the version's Profile is of."""

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from engine.configuration import ConfigurationError, recorded
 from engine.served import asked_ports
-from engine.state import gathered, server_folder, state_of
+from engine.state import gathered, server_folder, state_of, untaken
 
 if TYPE_CHECKING:
     from engine.display import Display
     from engine.ledger import Ledger
     from engine.loop import Loop
-    from engine.nouns import Closing
+    from engine.nouns import Closing, Schema
     from engine.registry import Registry
     from engine.releases import Releases
     from engine.retention import Place
@@ -49,6 +49,7 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
     from engine.nouns import Outcome
     from engine.registry import RegistryUnreachable
     from engine.stream import Stream
+    from engine.untaken import Noticing
     from engine.windows import Remembering
 
     parts = wiring.parts(config)
@@ -96,6 +97,7 @@ def at_work(config: Configuration, verb: str) -> Iterator[tuple[Loop, Display]]:
                 listener=display,
                 tidy=tidy,
                 ready=folder_of(parts.labels, parts.schema).ready if parts.labels else all_of_them,
+                notice=Noticing(untaken(config, parts.name), display.say),
             )
             try:
                 yield loop, display
@@ -122,9 +124,28 @@ def _same_columns(ledger: Ledger, parts: Parts) -> None:
         changed += [f"{setting}.{column}" for column in {**old, **new} if old.get(column) != new.get(column)]
     if changed:
         raise ConfigurationError(
-            f"stream {parts.name!r} has a live version that was made with other settings of {', '.join(changed)} (`stream`): put "
-            "them back, or begin a stream of another name"
+            f"stream {parts.name!r} has a live version that was made with other settings of {', '.join(changed)} (`stream`)"
+            f"{_misspelt(ledger, parts.name, before, now) or '.'} Put them back, or begin a stream of another name"
         )
+
+
+def _misspelt(ledger: Ledger, stream: str, before: Schema, now: Schema) -> str:
+    """A new name that the newest window lacks and that is nearly one the live version knows; "" where there is none."""
+    import polars as pl
+
+    from engine.settings import meant
+
+    old, new = ([s.target, *(column.name for column in (*s.columns, *s.watched))] for s in (before, now))
+    for cycle in ledger.cycles(stream, limit=1):
+        try:
+            there = pl.scan_parquet(cycle.window.uri).collect_schema()
+        except (pl.exceptions.PolarsError, OSError):
+            return ""
+        for name in new:
+            near = meant(name, [each for each in old if each not in new])
+            if near and name not in old and name not in there:
+                return f"; there is no {name!r} in window {cycle.window.id}{near}"
+    return ""
 
 
 def place_of(config: Configuration, ledger: Ledger) -> Place:

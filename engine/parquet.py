@@ -37,6 +37,11 @@ def kinds_of(path: Path, columns: Sequence[str] | None = None) -> dict[str, Hold
     return {name: _holds(path, schema.field(name)) for name in columns or schema.names}
 
 
+def dates_of(path: Path) -> set[str]:
+    """The columns of a Parquet file that hold dates, or dates with their time of day."""
+    return {field.name for field in _schema(path) if pa.types.is_date(field.type) or pa.types.is_timestamp(field.type)}
+
+
 def profile_of(
     paths: Path | Sequence[Path],
     reference: Profile | None = None,

@@ -12,11 +12,14 @@ from typing import Any
 from engine.ledger import Ledger
 from engine.ledger.rows import Cycle
 from engine.nouns import Outcome, Small
+from engine.untaken import Untaken, kept, of_json
 
 SMALL_FILE = "small.json"  # in the folder of what is joined from small windows: those that wait for more rows
 
 
-def stream_status(ledger: Ledger, stream: str, small: Small | None = None, last: int = 5) -> dict[str, Any]:
+def stream_status(
+    ledger: Ledger, stream: str, small: Small | None = None, untaken: Untaken | None = None, last: int = 5
+) -> dict[str, Any]:
     """What is live, what happened last, what waits: plain values, ready for JSON. Times are Unix seconds."""
     releases = [r for r in ledger.releases(stream) if r.state == "done"]
     unsettled = ledger.unsettled(stream)
@@ -29,6 +32,7 @@ def stream_status(ledger: Ledger, stream: str, small: Small | None = None, last:
         "counts": ledger.counts(stream),
         "waiting": [c.version for c in unsettled if c.outcome == Outcome.WAITING],
         "small": asdict(small) if small else None,
+        "untaken": asdict(untaken or Untaken()),
         "unfinished": [c.window.id for c in unsettled if c.closed is None],
         "unlabelled": [c.window.id for c in ledger.awaiting_labels(stream)],
         "last": [_line(cycle) for cycle in ledger.cycles(stream, limit=last)],
@@ -41,6 +45,12 @@ def small(state: Path) -> dict[str, Small]:
     return {stream: waiting for stream, waiting in found.items() if waiting}
 
 
+def untaken(state: Path) -> dict[str, Untaken]:
+    """Stream → what the last look did not take up, where there is anything."""
+    found = {path.stem: kept(path) for path in sorted((state / "untaken").glob("[!.]*.json"))}
+    return {stream: left for stream, left in found.items() if left.unfinished or left.passed_over}
+
+
 def small_in(folder: Path) -> Small | None:
     """The small windows that waited for more rows when the engine last looked."""
     path = folder / SMALL_FILE
@@ -51,7 +61,6 @@ def small_in(folder: Path) -> Small | None:
 
 
 def _line(cycle: Cycle) -> dict[str, Any]:
-    seconds = round(cycle.closed - cycle.opened, 3) if cycle.closed else None
     return {
         "window": cycle.window.id,
         "rows": cycle.window.rows,
@@ -59,7 +68,7 @@ def _line(cycle: Cycle) -> dict[str, Any]:
         "outcome": cycle.outcome,
         "version": cycle.version,
         "reason": cycle.reason,
-        "seconds": seconds,
+        "seconds": None if cycle.seconds is None else round(cycle.seconds, 3),
     }
 
 
@@ -99,6 +108,9 @@ def print_status(streams: list[dict[str, Any]], served: Callable[[Sequence[str]]
             console.print(Text(f"  {labels_awaited(waiting)}", "bold cyan"))
         if found["small"]:
             console.print(Text(f"  {Small(**found['small'])}", "cyan"))
+        left = of_json(found["untaken"])
+        for words in filter(None, (*map(str, left.unfinished), left.others)):
+            console.print(Text(f"  {words}", "yellow"))
         for line in found["last"]:
             console.print(
                 Text("  ") + outcome_line(line["window"], line["outcome"], line["version"], line["seconds"], line["reason"])

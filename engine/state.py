@@ -17,6 +17,11 @@ def gathered(config: Mapping[str, Any], stream: str) -> Path:
     return state_of(config) / "gathered" / stream
 
 
+def untaken(config: Mapping[str, Any], stream: str) -> Path:
+    """The file that says what the last look at a stream's folder did not take up."""
+    return state_of(config) / "untaken" / f"{stream}.json"
+
+
 def copies_of(config: Mapping[str, Any], stream: str) -> Path:
     """The folder of a stream's windows that were fetched from elsewhere."""
     return state_of(config) / "windows" / stream

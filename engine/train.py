@@ -106,6 +106,7 @@ def _run(spec: JobSpec, folder: Path) -> Training:
         exported=exported,
         seconds={name: round(value, 4) for name, value in seconds.items()},
         left_out=rows.left_out,
+        unlabelled=rows.unlabelled,
         resources=_resources(),
     )
 

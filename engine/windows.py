@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from engine.known import Known, Memory
 from engine.nouns import Window
 from engine.places import SUCCESS, Disk, Entry, Landed, Place, SourceError, in_progress, is_url
+from engine.untaken import Unfinished, Untaken
 
 
 @runtime_checkable
@@ -25,6 +26,16 @@ class Remembering(Protocol):
 
     def remember(self, memory: Path) -> None:
         """Keep what is learnt in the file `memory`; it may be removed at any time."""
+        ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A Source that can say what its last look did not list, and why."""
+
+    @property
+    def untaken(self) -> Untaken:
+        """What lies there and is no window, or none yet."""
         ...
 
 
@@ -69,6 +80,13 @@ class ParquetFolder:
         self._memory: Memory | None = None
         self._watched: dict[Landed, float] = {}  # since when, by the monotonic clock
         self._unreadable: set[Landed] = set()
+        self._unfinished: dict[str, Unfinished] = {}
+        self._passed_over, self._example = 0, ""
+
+    @property
+    def untaken(self) -> Untaken:
+        """What the last look left alone: what is not finished yet, and files that the pattern passes over."""
+        return Untaken(tuple(self._unfinished.values()), self._passed_over, self._example, self.pattern)
 
     def remember(self, memory: Path) -> None:
         """Keep what is read of every file in `memory`, so that the next process need not read it again."""
@@ -78,6 +96,7 @@ class ParquetFolder:
         """Every finished window, oldest first. Raises SourceError when the folder cannot be read, else SourceUnreachable."""
         if self._memory:
             self._memory.load(stream, time_column)
+        self._unfinished, self._passed_over, self._example = {}, 0, ""
         there: set[str] = set()
         unread: list[Landed] = []
         for landed in self._landed():
@@ -128,10 +147,24 @@ class ParquetFolder:
                 folders.setdefault(folder, []).append(entry)
             elif self._counts(name):
                 yield Landed(name, (entry,))
+            else:
+                self._pass_over(entry)
         for folder, entries in folders.items():
-            if files := [entry for entry in entries if self._counts(entry.name)]:
+            files, complete = [], False
+            for entry in entries:
+                if self._counts(entry.name):
+                    files.append(entry)
+                else:
+                    complete = complete or entry.name == SUCCESS
+                    self._pass_over(entry)
+            if files:
                 files.sort(key=lambda entry: natural_order(PurePath(entry.path)))
-                yield Landed(folder, tuple(files), partition=True, complete=any(entry.name == SUCCESS for entry in entries))
+                yield Landed(folder, tuple(files), partition=True, complete=complete)
+
+    def _pass_over(self, entry: Entry) -> None:
+        if not in_progress(entry.name):
+            self._passed_over += 1
+            self._example = min(self._example or entry.path, entry.path)
 
     def _counts(self, name: str) -> bool:
         return not in_progress(name) and fnmatch.fnmatchcase(name, self.pattern)
@@ -142,6 +175,7 @@ class ParquetFolder:
         watched = time.monotonic() - self._watched.setdefault(landed, time.monotonic())
         settled = watched >= self.settle or (landed.changed is not None and time.time() - landed.changed >= self.settle)
         if not settled and (landed in self._unreadable or (landed.partition and not landed.complete)):
+            self._leave(landed, watched)
             return None
         if held := self.place.recall(landed):
             digest, rows = held
@@ -157,12 +191,21 @@ class ParquetFolder:
                 return None
             if None in footers and not settled:
                 self._unreadable.add(landed)
+                self._leave(landed, watched)
                 return None
             rows = 0 if None in footers else sum(footer.num_rows for footer in footers if footer is not None)
             self.place.keep(landed, digest, rows)
         at = self.place.at(landed, digest)
         uri = str(at / self.pattern if landed.partition else at)
         return Window(stream, landed.id, uri, digest, rows, *_whole_span(footers, time_column))
+
+    def _leave(self, landed: Landed, watched: float) -> None:
+        """It may still be written, for as long as it has not settled: note until when."""
+        until = time.time() + self.settle - watched
+        if landed.changed is not None:
+            until = min(until, landed.changed + self.settle)
+        why = "cannot be read yet" if landed in self._unreadable else f"holds no {SUCCESS} yet"
+        self._unfinished[landed.id] = Unfinished(landed.id, why, round(until, 1))
 
     def _paths(self, landed: Landed, digest: str) -> Sequence[Path]:
         at = self.place.at(landed, digest)

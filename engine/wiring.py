@@ -29,6 +29,7 @@ def parts(config: Mapping[str, Any]) -> Parts:
     found = schema(stream)
     if config["gate"].get("max_gap") is not None and not stream.get("slice_by"):
         raise ConfigurationError("gate.max_gap: there are no groups to compare; name their columns in `stream.slice_by`")
+    judge = gate(config["gate"], found.task)  # before the trigger, whose metric is the gate's unless it was set
     _metric_of(config["trigger"], "trigger", found.task)
     for where in ("model", "strategy", "trainer"):  # built in the job, which is late to complain
         _check_targets(config[where], where)
@@ -38,7 +39,7 @@ def parts(config: Mapping[str, Any]) -> Parts:
         contract=_contract(stream, found),
         drift=build(stream["drift"], "stream.drift"),
         trigger=build(config["trigger"], "trigger", Trigger),
-        gate=gate(config["gate"], found.task),
+        gate=judge,
         slices=build(stream["slices"], "stream.slices"),
         slice_by=slice_by(stream),
         model=config["model"],
@@ -148,8 +149,9 @@ def _metric_of(node: Any, where: str, task: Task) -> None:
         name = node.get("metric", "auto")
         if name not in ("auto", *NAMES[task]):
             raise ConfigurationError(unknown(f"metric of a {task} task", name, NAMES[task]) + f" (`{where}.metric`)")
-    for part in node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ():
-        _metric_of(part, where, task)
+    parts = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    for part, inside in parts:
+        _metric_of(inside, f"{where}.{part}", task)
 
 
 def _columns(stream: Mapping[str, Any], setting: str) -> tuple[Column, ...]:

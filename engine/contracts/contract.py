@@ -13,6 +13,7 @@ import polars as pl
 from engine.contracts import rows, shape
 from engine.contracts.learning import MOST_NEW, Lesson, learnt
 from engine.contracts.limits import Limits, seconds, share
+from engine.data.table import has_target
 from engine.nouns import Breach, Schema, Window
 
 Known = Mapping[str, Collection[str]]
@@ -27,6 +28,9 @@ class Contract:
     max_missing: largest share of nulls and NaN in a nullable feature, from 0 to 1.
     max_outside: share of a window's rows that may lie outside of a range or a closed list of categories: one typing error costs
         no window.
+    max_missing_target: share of a window's rows that may have no target. They are answered and profiled like the others, but not
+        trained or scored on. Beyond a few percent those that have one may be of another kind than those that have none, and a
+        model is trained and judged on a part of the world alone; so it is declared and not learnt.
     constant_target: whether a window may hold one target value alone, as it may where one class is rare.
     key: a column, or several, that tell a window's rows apart.
     freshness: how old the newest row of the newest window may be when it is first looked at (`36h`, `2d`). As in dbt and Soda
@@ -39,6 +43,7 @@ class Contract:
     min_rows: int = 100
     max_missing: float = 0.99
     max_outside: float = 0.01
+    max_missing_target: float = 0.05
     constant_target: bool = False
     key: str | Sequence[str] | None = None
     freshness: str | None = None
@@ -49,6 +54,7 @@ class Contract:
     def __post_init__(self) -> None:
         share("max_missing", self.max_missing)
         share("max_outside", self.max_outside)
+        share("max_missing_target", self.max_missing_target)
         _ = self.declared
         if self.freshness is not None:
             seconds(self.freshness)
@@ -83,6 +89,8 @@ class Contract:
         taught = learnt(lessons) if self.learn and len(lessons) >= self.learn else {}
         kinds = _kinds(schema)  # a column may have become another one since
         taught = {name: limit for name, limit in taught.items() if name in kinds and limit.kind in (None, kinds[name])}
+        if schema.target in taught:
+            taught[schema.target] = replace(taught[schema.target], max_missing=None)  # `max_missing_target` says it
         names = [*taught, *(name for name in self.declared if name not in taught)]
         return {name: self.declared.get(name, Limits()).over(taught.get(name, Limits())) for name in names}
 
@@ -128,7 +136,7 @@ class Contract:
             return tuple(breaches)
         spoilt = {breach.column for breach in breaches}
         if schema.key is None and schema.target not in spoilt:
-            breaches += self._variety(frame, schema)
+            breaches += self._targets(frame, schema)
         limits = {column.name: Limits() for column in (*schema.columns, *schema.watched)} | self.limits(schema, lessons)
         limits = {name: limit for name, limit in limits.items() if name not in spoilt}
         breaches += [shape.absent(frame, name, limit=True) for name in limits if name not in frame.columns]
@@ -147,13 +155,22 @@ class Contract:
         if frame.height < self.min_rows:
             message = f"{frame.height} rows have a label; at least {self.min_rows} are needed (`stream.contract.min_rows`)"
             return (Breach(schema.target, message),)
-        return tuple(shape.target(frame, schema) or self._variety(frame, schema))
+        return tuple(shape.target(frame, schema) or self._targets(frame, schema))
 
-    def _variety(self, frame: pl.DataFrame, schema: Schema) -> list[Breach]:
-        values = frame[schema.target]
-        if self.constant_target or frame.height < 2 or values.n_unique() > 1:
+    def _targets(self, frame: pl.DataFrame, schema: Schema) -> list[Breach]:
+        known = has_target(frame, schema)
+        values = frame[schema.target].filter(known)
+        missing = frame.height - len(values)
+        if missing > self.max_missing_target * frame.height:
+            words = (
+                f"{shape.TARGETLESS} in {missing} of {frame.height} rows; at most {self.max_missing_target:.0%} may be "
+                "(`stream.contract.max_missing_target`): deliver it again with its targets, or allow more, and the rows without "
+                "one are left out"
+            )
+            return [Breach(schema.target, words, missing, shape.first(~known), limit=True)]
+        if self.constant_target or len(values) < 2 or values.n_unique() > 1:
             return []
-        message = f"the target is {values[0]} in all {frame.height} rows: nothing can be learnt from it"
+        message = f"the target is {values[0]} in all {len(values)} rows: nothing can be learnt from it"
         words = f"{message} (`stream.contract.constant_target=true` lets such windows pass)"
         return [Breach(schema.target, words, limit=True)]
 

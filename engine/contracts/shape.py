@@ -9,10 +9,12 @@ import difflib
 
 import polars as pl
 
-from engine.data.table import labels
+from engine.data.table import has_target, labels
 from engine.nouns import Breach, Column, Kind, Schema
 
 NAMED_ROWS = 20  # of those that break a rule; they are counted all
+
+TARGETLESS = "the target is null, NaN or infinite"
 
 
 def broken(frame: pl.DataFrame, schema: Schema) -> list[Breach]:
@@ -101,22 +103,17 @@ def target(frame: pl.DataFrame, schema: Schema) -> list[Breach]:
     if schema.task == "regression":
         if not values.dtype.is_numeric():
             return [Breach(schema.target, f"the target holds {values.dtype}, expected numbers")]
-        # As the model answers, in FP32: what is beyond that is infinite.
-        bad = ~values.cast(pl.Float64).cast(pl.Float32).is_finite().fill_null(False)
-    else:
-        if not (values.dtype.is_numeric() or values.dtype == pl.Boolean or _is_text(values.dtype)):
-            return [Breach(schema.target, f"the target holds {values.dtype}, expected classes")]
-        values = labels(values)
-        bad = values.is_null()
-    if bad.any():
-        words = f"the target is null, NaN or infinite in {bad.sum()} of {frame.height} rows"
-        return [Breach(schema.target, words, int(bad.sum()), first(bad))]
-    return [] if schema.task == "regression" else _classes(values, schema)
+    elif not (values.dtype.is_numeric() or values.dtype == pl.Boolean or _is_text(values.dtype)):
+        return [Breach(schema.target, f"the target holds {values.dtype}, expected classes")]
+    bad = ~has_target(frame, schema)
+    if frame.height and bad.all():
+        return [Breach(schema.target, f"{TARGETLESS} in all {frame.height} rows", frame.height, first(bad))]
+    return [] if schema.task == "regression" else _classes(labels(values), schema)
 
 
 def _classes(values: pl.Series, schema: Schema) -> list[Breach]:
     known = schema.classes or ("0", "1", "false", "true")
-    bad = ~values.is_in(known)
+    bad = ~values.is_in(known).fill_null(True)
     strange = values.filter(bad)
     if strange.is_empty():
         return []

@@ -13,7 +13,7 @@ from engine.contracts.limits import Limits
 from engine.contracts.rows import few
 from engine.nouns import Schema
 
-WINDOW = ("min_rows", "max_missing", "max_outside", "constant_target", "key", "freshness", "learn")
+WINDOW = ("min_rows", "max_missing", "max_outside", "max_missing_target", "constant_target", "key", "freshness", "learn")
 COLUMN = tuple(field.name for field in dataclasses.fields(Limits))
 
 Shown = dict[str, Any]

@@ -142,6 +142,14 @@ def target(frame: pl.DataFrame, schema: Schema) -> np.ndarray[Any, np.dtype[np.f
     return values[:, None]
 
 
+def has_target(frame: pl.DataFrame, schema: Schema) -> pl.Series:
+    """True where a row has a target: one that is not null, NaN or, of a regression, beyond FP32, in which the model answers."""
+    values = frame[schema.target]
+    if schema.task == "regression":
+        return values.cast(pl.Float64).cast(pl.Float32).is_finite().fill_null(False)
+    return labels(values).is_not_null()
+
+
 def labels(values: pl.Series) -> pl.Series:
     """Classes as text, whatever they are stored as: `1`, `1.0` and "1" are the same class; null and NaN are null.
 
@@ -182,6 +190,12 @@ def read(windows: Window | Iterable[Window], schema: Schema, columns: Sequence[s
         except (pl.exceptions.PolarsError, OSError) as error:
             raise WindowLost(window, str(error).splitlines()[0]) from error
     return in_order(frames, schema).select(kept)
+
+
+def labelled(windows: Window | Iterable[Window], schema: Schema) -> pl.DataFrame:
+    """The same rows without those that have no target: what is fitted on, stopped on, judged on and scored."""
+    frame = read(windows, schema)
+    return frame.filter(has_target(frame, schema))
 
 
 def _in_utc(frame: pl.DataFrame, time: str | None) -> pl.DataFrame:

@@ -27,6 +27,11 @@ class Cycle:
     reason: str | None
     fresh: bool = False
 
+    @property
+    def seconds(self) -> float | None:
+        """How long it took from being opened to its end, whatever it waited for; None while it is unfinished."""
+        return self.closed - self.opened if self.closed else None
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -85,7 +85,7 @@ def _tiles(history: History) -> str:
     trained = [e for e in history.episodes if e.training]
     fits = sum(e.seconds.get("train", 0.0) for e in trained)
     rows = sum(e.training.rows_fit for e in trained if e.training)
-    took = sorted(e.cycle.closed - e.cycle.opened for e in history.episodes if e.cycle.closed)
+    took = sorted(e.cycle.seconds for e in history.episodes if e.cycle.seconds is not None)
     tiles = []
     if now is None:
         now = history.overall(live, live)
@@ -182,7 +182,7 @@ def _latency(history: History) -> str:
 
 def _times(history: History) -> str:
     windows = history.windows
-    values = [e.cycle.closed - e.cycle.opened if e.cycle.closed and e.cycle.outcome in OUTCOMES else None for e in windows]
+    values = [e.cycle.seconds if e.cycle.outcome in OUTCOMES else None for e in windows]
     titles = [f"{e.cycle.window.id}: {_g(v)} s, {e.cycle.outcome}" for e, v in zip(windows, values, strict=True)]
     chart = charts.lines([Line("time", "live", values, titles, dots=True)])
     return (
@@ -257,7 +257,7 @@ def _cycle_row(episode: Episode) -> str:
     cycle = episode.cycle
     outcome = cycle.outcome or "unfinished"
     again = f", attempt {cycle.attempt}" if cycle.attempt > 1 else ""
-    took = _seconds(cycle.closed - cycle.opened) if cycle.closed else ""
+    took = "" if cycle.seconds is None else _seconds(cycle.seconds)
     reason = "; ".join(words for words in (cycle.reason, episode.labels) if words)
     return _row(cycle.window.id + again, outcome, outcome, cycle.version, took, cycle.closed, reason)
 

@@ -36,7 +36,7 @@ def left_alone(ledger: Ledger, stream: str, models: Path) -> Callable[[Sequence[
         labelled = ledger.labelled(stream)
         for cycle in cycles:
             try:
-                rows = table.read(labelled[cycle.id].window if cycle.id in labelled else cycle.window, schema)
+                rows = table.labelled(labelled[cycle.id].window if cycle.id in labelled else cycle.window, schema)
                 arrays, truth = table.inputs(rows, schema), table.target(rows, schema).reshape(-1)
             except (OSError, ValueError, pl.exceptions.PolarsError):
                 continue

@@ -49,17 +49,21 @@ class Challenging(TrainingWindows):
         """Challenger and champion on the latest rows, which nobody fitted or stopped on; both as the graphs Triton serves."""
         schema, gate = self.parts.schema, self.parts.gate
         fresh = self._here(self._fresh(window, champion))
-        rows = table.read([w for w in fresh if w.digest not in challenger.left_out], schema)
+        rows = table.labelled([w for w in fresh if w.digest not in challenger.left_out], schema)
         _, _, last = table.slices(rows.height, self.parts.slices)
-        rows = rows[last.start : last.stop]
+        before, rows = rows[: last.start], rows[last.start : last.stop]
         arrays, truth = table.inputs(rows, schema), table.target(rows, schema).reshape(-1)
         mine = evaluate.predict(Path(challenger.folder) / "model.onnx", arrays, schema.target)
         theirs = evaluate.predict(Path(rival.folder) / "model.onnx", arrays, schema.target) if rival else None
         version = rival.version if rival else None
         metric, cuts = chosen(gate.metric, schema.task), self._cuts(rows, rival or champion)
-        return evaluate.compare(
+        card = evaluate.compare(
             metric, truth, mine, theirs, version, gate.confidence, seed=self.parts.seed, task=schema.task, cuts=cuts
         )
+        if rival or not truth.size:
+            return card
+        fitted = table.target(before, schema).reshape(-1)
+        return replace(card, constant=evaluate.constant(fitted, truth, schema.task, len(schema.classes)))
 
     def register(self, window: Window, challenger: Training, champion: Champion | None, card: Scorecard, quality: Verdict) -> int:
         """Register the challenger in MLflow as a candidate, with the Profile of what it was trained on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from engine.nouns import Champion, Decision, DriftReport, LiveScore, Window
+from engine.nouns import HELD, Champion, Decision, DriftReport, LiveScore, Window
 from engine.stream.windows import TrainingWindows
 from engine.triggers import Evidence, ask
 
@@ -24,7 +24,7 @@ class Deciding(TrainingWindows):
             self.outside.ledger.use(self.cycle)
             return Decision(True, "first", "there is no champion yet")
         if held := self.outside.ledger.held(self.parts.name):
-            return Decision(False, "none", f"the stream is held ({held})")
+            return Decision(False, "none", f"{HELD} ({held})")
         if (latest or self.parts.catch_up == "each") and (events := self.outside.ledger.use(self.cycle)):
             return Decision(True, "event", "; ".join(f"{event.reason} (said by {event.who})" for event in events))
         if report is None or live is None or (self.labels_come_later and {report.version, live.version} != {champion.version}):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from engine.contracts import quarantine
-from engine.gate import amount
+from engine.gate import amount, no_better
 from engine.intact import WindowLost
 from engine.metrics import chosen
 from engine.nouns import Breach, Champion, Closing, Decision, JobFailure, Outcome, Release, Scorecard, Verdict, Window
@@ -60,7 +60,8 @@ class Ending(AtWork):
         self._supersede(done.version)
         mine = card.challenger.metrics[card.metric]
         gain = f" ({amount(card.metric, card.gain)} on the judge slice)" if card.gain is not None else ""
-        return self._close(Closing(Outcome.PROMOTED, f"{decision.reason} → {card.metric} {mine:.4g}{gain}", done.version))
+        doubt = f", {said}" if (said := no_better(card)) else ""
+        return self._close(Closing(Outcome.PROMOTED, f"{decision.reason} → {card.metric} {mine:.4g}{gain}{doubt}", done.version))
 
     def _supersede(self, version: int) -> None:
         """Whoever waited for a person has this newer version before it."""

@@ -19,7 +19,7 @@ class Rows:
     """The rows of a job, past ones first, then the fresh ones to fit on; those held out stay apart.
 
     `windows` are the ids of the windows read, oldest first, and `left_out` those that are lost (digest → why); `ages` are those
-    of the fitted rows, as in `Strategy.draw`.
+    of the fitted rows, as in `Strategy.draw`. `unlabelled` counts the rows that were read and left out, having no target.
     """
 
     windows: tuple[str, ...]
@@ -29,6 +29,7 @@ class Rows:
     fresh: int
     stop: pl.DataFrame
     judge: pl.DataFrame
+    unlabelled: int
 
 
 def rows_of(spec: JobSpec, strategy: Strategy) -> Rows:
@@ -38,7 +39,7 @@ def rows_of(spec: JobSpec, strategy: Strategy) -> Rows:
     def readable(windows: Sequence[Window]) -> Iterator[tuple[Window, pl.DataFrame]]:
         for window in windows:
             try:
-                yield window, table.read(window, spec.schema)
+                yield window, table.labelled(window, spec.schema)
             except WindowLost as lost:
                 if window == spec.fresh[-1]:
                     raise
@@ -62,6 +63,7 @@ def rows_of(spec: JobSpec, strategy: Strategy) -> Rows:
         fresh=len(fit),
         stop=fresh[stop.start : stop.stop],
         judge=fresh[judge.start : judge.stop],
+        unlabelled=sum(window.rows - frame.height for window, frame in (*past, *recent)),
     )
 
 

@@ -31,7 +31,8 @@ def init(folder: str, target: str, time_column: str | None, name: str | None, la
 
     drafted = draft(folder, target, time_column, name, labels, key)
     drafted.write()
-    click.echo(f"{drafted.path}: {drafted.summary}\nnow look at it, then: warmstart run stream={drafted.path.stem}")
+    click.echo("\n".join([f"{drafted.path}: {drafted.summary}", *drafted.notes]))
+    click.echo(f"now look at it, then: warmstart run stream={drafted.path.stem}")
 
 
 @click.command()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from engine.ledger import Ledger
     from engine.ledger.rows import Cycle
 
+MOST_NAMED = 5  # windows
+
 WAITING = click.option(
     "--version", "number", type=int, shell_complete=completing.waiting, help="Which, when more than one waits."
 )
@@ -57,10 +59,18 @@ def resume(overrides: tuple[str, ...]) -> None:
       warmstart resume stream=demand
     """
     config = resolve(overrides)
+    name = config["stream"]["name"]
     with open_ledger(config) as ledger:
-        held = ledger.held(config["stream"]["name"])
-        ledger.hold(config["stream"]["name"], None)
+        held = ledger.held(name)
+        kept = _kept_meanwhile(ledger, name) if held else []
+        ledger.hold(name, None)
     click.echo(f"released the hold ({held})" if held else "the stream was not held")
+    if kept:
+        some = ", ".join(kept) if len(kept) <= MOST_NAMED else f"{', '.join(kept[: MOST_NAMED - 1])}, … {kept[-1]}"
+        click.echo(
+            f"kept because of it: {some}; the next training has their rows, "
+            f"`warmstart retry {kept[-1]} stream={name}` decides about one anew now"
+        )
 
 
 @click.command()
@@ -179,6 +189,19 @@ def trigger(reason: str, overrides: tuple[str, ...]) -> None:
         ledger.announce(name, reason.strip(), user())
         held = ledger.held(name)
     click.echo(f"the next window of {name} retrains" + (f" once the stream goes on; it is held ({held})" if held else ""))
+
+
+def _kept_meanwhile(ledger: Ledger, stream: str) -> list[str]:
+    """The windows since the hold about which nothing was decided because of it, oldest first."""
+    from engine.nouns import HELD, Outcome
+
+    kept: dict[str, None] = {}
+    for cycle in reversed(ledger.cycles(stream)):
+        if cycle.outcome == Outcome.KEPT and (cycle.reason or "").startswith(HELD):
+            kept[cycle.window.id] = None
+        elif cycle.outcome not in (Outcome.QUARANTINED, None):
+            break
+    return list(kept)[::-1]
 
 
 def _acceptable(ledger: Ledger, cycle: Cycle) -> None:

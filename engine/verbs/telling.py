@@ -36,11 +36,11 @@ def status(as_json: bool, overrides: tuple[str, ...]) -> None:
     config = resolve_outside(overrides)
     named = [o.partition("=")[2] for o in overrides if o.startswith("stream=")]
     with open_ledger(config, reading=True) as ledger:
-        small = reporting.small(state_of(config))
-        names = sorted({*ledger.stream_names(), *small})
+        small, untaken = reporting.small(state_of(config)), reporting.untaken(state_of(config))
+        names = sorted({*ledger.stream_names(), *small, *untaken})
         if named and named[0] not in names:
             raise ConfigurationError(unknown("stream with history", named[0], names or ["none yet"]))
-        found = [reporting.stream_status(ledger, name, small.get(name)) for name in named or names]
+        found = [reporting.stream_status(ledger, name, small.get(name), untaken.get(name)) for name in named or names]
     if as_json:
         click.echo(json.dumps({"streams": found, "server": server_record(config)}, indent=2))
     else:
@@ -145,7 +145,7 @@ def _compare(
         told = dataclasses.asdict(found.report) | {"whole": {name: dataclasses.asdict(one) for name, one in found.whole.items()}}
         del told["window"], told["version"]
         sides = [dataclasses.asdict(side) for side in found.drawn or ()]
-        told |= {"notes": [*found.notes, *found.report.notes], "left_out_of_whole": list(found.before.categories)}
+        told |= {"notes": [*found.notes, *found.report.notes], "left_out_of_whole": [*found.before.categories, *found.ids]}
         told |= {"drawn": dict(zip(("reference", "current"), sides, strict=False))}
         click.echo(json.dumps(_finite({"reference": found.reference, "current": found.current} | told), indent=2))
         return

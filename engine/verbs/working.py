@@ -70,7 +70,7 @@ def update(overrides: tuple[str, ...]) -> None:
         if loop.gathering.small:
             display.say(str(loop.gathering.small))
         elif not closings and not loop.waiting:
-            display.say("nothing is pending")
+            display.say("nothing else is pending" if loop.untaken.unfinished else "nothing is pending")
     sys.exit(code_of(closings))
 
 

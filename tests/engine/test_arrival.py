@@ -91,7 +91,7 @@ def test_a_renamed_column_is_suggested() -> None:
         (pl.lit(1).alias("city"), "city: holds Int32, expected a category"),
         (pl.lit(None, dtype=pl.Boolean).alias("late"), f"late: {ROWS} of {ROWS} rows are null; none may be"),
         (pl.lit(None, dtype=pl.Float64).alias("speed"), f"speed: {ROWS} of {ROWS} rows are missing; at most 99% may be"),
-        (pl.lit(float("inf")).alias("minutes"), f"minutes: the target is null, NaN or infinite in {ROWS} of {ROWS} rows"),
+        (pl.lit(float("inf")).alias("minutes"), f"minutes: the target is null, NaN or infinite in all {ROWS} rows"),
         (pl.lit("x").alias("minutes"), "minutes: the target holds String, expected numbers"),
         (pl.lit("x").alias("at"), "at: the time column holds String, expected a date, a time or a number"),
     ],

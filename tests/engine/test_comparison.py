@@ -77,7 +77,7 @@ def test_statistics_over_sorted_values_read_every_row(shifted: comparison.Compar
 
 def test_what_statistics_of_whole_rows_leave_out_is_counted_and_said(tmp_path: Path) -> None:
     reference, current = table(0), table(1, rows=8_000)
-    numbers = ("speed", "wear", "late", "at")
+    numbers = ("speed", "wear", "late")
     last = pl.int_range(pl.len()) >= pl.len() - 1
     current = current.with_columns(
         pl.when(pl.int_range(pl.len()) < 100).then(None).otherwise(pl.col("speed")).alias("speed"),
@@ -87,9 +87,9 @@ def test_what_statistics_of_whole_rows_leave_out_is_counted_and_said(tmp_path: P
     said = drift("--reference", a, "--current", b, "--html", tmp_path / "page.html")
     told = json.loads(drift("--reference", a, "--current", b, "--json"))
     expected = [
-        "whole rows of 4 numeric columns; text has no part in them: city",
+        "whole rows of 3 numeric columns; text has no part in them: city",
         "reference: 10,000 drawn of 12,000 rows",
-        "current: all 8,000 rows; in 101 of them a value is missing or infinite, 114 in all; 1 without any value are left out",
+        "current: all 8,000 rows; in 101 of them a value is missing or infinite, 113 in all; 1 without any value are left out",
         "such a value counts as the reference's median of its column, but for the classifier, which takes it as it is",
     ]
     lines = said.splitlines()
@@ -99,7 +99,7 @@ def test_what_statistics_of_whole_rows_leave_out_is_counted_and_said(tmp_path: P
     assert all(line[1:] in page for line in expected)
     assert told["left_out_of_whole"] == ["city"]
     assert told["drawn"]["reference"] == {"rows": 12_000, "drawn": 10_000, "gaps": 0, "cells": 0, "empty": 0}
-    assert told["drawn"]["current"] == {"rows": 8_000, "drawn": 8_000, "gaps": 101, "cells": 114, "empty": 1}
+    assert told["drawn"]["current"] == {"rows": 8_000, "drawn": 8_000, "gaps": 101, "cells": 113, "empty": 1}
     rows = {name: tuple(one["rows"]) for name, one in told["whole"].items()}
     assert rows == {
         "mmd": (10_000, 7_999),
@@ -115,6 +115,27 @@ def test_what_statistics_of_whole_rows_leave_out_is_counted_and_said(tmp_path: P
         assert f"{before:,} and {after:,}" in page
 
 
+def test_dates_are_not_judged_unless_they_are_asked_for_and_ids_have_no_part_in_whole_rows(tmp_path: Path) -> None:
+    later = pl.col("at") + pl.duration(days=90)
+    count = pl.int_range(pl.len())
+    wait = pl.duration(seconds=count % 7).alias("wait")
+    reference = table(0, 500).with_columns(count.alias("order"), (count * 7 % 500).alias("code"), wait)
+    current = table(1, 500).with_columns(later, (count + 500).alias("order"), (count * 3 % 500).alias("code"), wait)
+    a, b = files(tmp_path, reference, current)
+    found = comparison.of_files(a, b, DriftLimits())
+    judged = {c.name: c.drifted for c in found.report.columns}
+    assert judged == {"speed": False, "wear": False, "late": False, "city": False, "order": True, "code": False, "wait": False}
+    assert found.report.notes == ("at moves with time: it is not judged, and no part of whole rows; `--column at` compares it",)
+    assert found.ids == ("order",)
+    assert "whole rows of 5 numeric columns; text has no part in them: city; nor have ids, which count the rows: order" in (
+        comparison.lines(found)
+    )
+    assert found.whole["classifier"].value < 0.6  # with the order, or the time, 1.0
+    asked = comparison.of_files(a, b, DriftLimits(), ["at", "speed"])
+    assert {c.name: c.drifted for c in asked.report.columns} == {"at": True, "speed": False}
+    assert json.loads(drift("--reference", a, "--current", b, "--json"))["left_out_of_whole"] == ["city", "order"]
+
+
 def test_one_numeric_column_has_no_whole_rows_and_that_is_said(tmp_path: Path) -> None:
     a, b = files(tmp_path, *[NUMBERS] * 2)
     assert "whole rows are compared where there are two numeric columns, not 1; text has no part in them: c" in drift(
@@ -125,8 +146,8 @@ def test_one_numeric_column_has_no_whole_rows_and_that_is_said(tmp_path: Path) -
 
 
 def test_segments_say_that_they_are_of_samples(shifted: comparison.Comparison) -> None:
-    (note,) = shifted.report.notes
-    assert note.startswith("in segments, statistics over sorted values of speed, wear, late, at are of samples, 1,000 values")
+    note, _ = shifted.report.notes
+    assert note.startswith("in segments, statistics over sorted values of speed, wear, late are of samples, 1,000 values")
     assert note in comparison.lines(shifted)
     assert note[1:] in drawn.page(shifted)
 

@@ -30,6 +30,23 @@ START = datetime(2024, 1, 1)
 ROWS = 400
 
 
+def test_a_few_rows_without_a_target_pass_and_more_are_a_limit_that_names_its_setting() -> None:
+    def said(contract: Contract, holes: int) -> list[Breach]:
+        gone = pl.when(pl.int_range(pl.len()) >= holes).then("minutes").alias("minutes")
+        return list(contract.check_frame(frame().with_columns(gone), SCHEMA))
+
+    assert said(Contract(), 20) == []
+    (breach,) = said(Contract(), 21)
+    assert breach.message == (
+        "the target is null, NaN or infinite in 21 of 400 rows; at most 5% may be (`stream.contract.max_missing_target`): "
+        "deliver it again with its targets, or allow more, and the rows without one are left out"
+    )
+    assert (breach.limit, breach.count, breach.rows[:2]) == (True, 21, (0, 1))
+    assert said(Contract(max_missing_target=0.1), 21) == []
+    (hard,) = said(Contract(max_missing_target=1), ROWS)
+    assert (hard.message, hard.limit) == ("the target is null, NaN or infinite in all 400 rows", False)
+
+
 def frame(day: int = 0, scale: float = 1.0) -> pl.DataFrame:
     random = np.random.default_rng(day)
     return pl.DataFrame(
@@ -158,7 +175,11 @@ def test_dates_and_zones_have_an_age_too() -> None:
 
 
 def test_nothing_that_makes_training_impossible_is_a_limit() -> None:
-    for table in (frame().drop("speed"), frame().cast({"speed": pl.String}), with_value(frame(), "minutes", None, 1)):
+    for table in (
+        frame().drop("speed"),
+        frame().cast({"speed": pl.String}),
+        frame().with_columns(pl.lit(None, pl.Float64).alias("minutes")),
+    ):
         (breach,) = check(table)
         assert not breach.limit
     assert [b.limit for b in check(frame().clear())][:1] == [False]

@@ -117,6 +117,46 @@ def test_the_task_follows_from_the_target(folder: Path, target: str | pl.Expr, t
     assert (schema.target, schema.task, schema.classes) == (target, task, classes)
 
 
+def test_of_two_times_the_one_that_grows_orders_the_rows_and_of_equals_none(folder: Path) -> None:
+    day = pl.duration(days=pl.lit(1))
+    for number, part in enumerate((1, 2, 10)):
+        path = folder / f"part-{part}.parquet"
+        signed = pl.col("sold_at") - day * (number % 2)
+        pl.read_parquet(path).with_columns(pl.col("sold_at") + day * 30 * number, signed.alias("signed_up")).write_parquet(path)
+    grown = draft("demand", "units")
+    assert "  time: sold_at " in grown.text
+    assert grown.notes == ()
+    for path in folder.iterdir():
+        pl.read_parquet(path).with_columns(pl.col("signed_up").alias("sold_at")).write_parquet(path)
+    drafted = draft("demand", "units")
+    words = "2 columns could be the time: sold_at, signed_up; choose with `--time`, or `time:` in the YAML"
+    assert drafted.notes == (words,)
+    assert f"\n# {words}\n" in drafted.text
+    assert "  time:" not in drafted.text
+    said = CliRunner().invoke(app.cli, ["init", "demand", "--target", "units"]).output.splitlines()
+    assert said[1:] == [words, "now look at it, then: warmstart run stream=demand"]
+
+
+def test_targets_that_are_missing_are_counted_and_where_they_are_too_many_the_way_out_is_named(folder: Path) -> None:
+    first, *_ = sorted(folder.iterdir())
+
+    def holes(count: int) -> None:
+        gone = pl.when(pl.int_range(pl.len()) >= count).then("units").alias("units")
+        shop(1).with_columns(gone).write_parquet(first)
+
+    holes(20)
+    few = draft("demand", "units")
+    assert "missing in 20 of 1800 rows, which are left out" in few.text
+    assert few.notes == ()
+    assert few.summary.endswith("; 20 rows have no target and are left out")
+    holes(40)
+    (said,) = draft("demand", "units").notes
+    assert said == (
+        "units is missing in over 5% of the rows in 1 of 3 windows, part-1 first: these will be quarantined; deliver them again, "
+        "or allow more with `stream.contract.max_missing_target`"
+    )
+
+
 def test_a_class_that_comes_late_is_known_from_the_beginning(folder: Path) -> None:
     shop(11).with_columns(pl.lit("bazaar").alias("shop type")).write_parquet(folder / "part-11.parquet")
     draft("demand", "shop type").write()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import evaluate
-from engine.gate import Gate, Served
+from engine.gate import Gate, Served, no_better
 
 
 def errors(seed: int, rows: int, champion: float, challenger: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -87,3 +89,30 @@ def test_each_fault_of_a_staged_version_fails_its_own_rule(served: Served, rule:
 
 def test_a_first_version_has_no_latency_to_compare_with() -> None:
     assert Gate().verify(Served(1e-7, 0, 0, None)).passed
+
+
+def test_a_first_model_that_learnt_nothing_is_told_so_by_the_gates_metric_and_by_accuracy() -> None:
+    truth = np.array([0.0] * 90 + [1.0] * 10)
+    for said, words in (
+        (np.where(truth == 1, 0.9, 0.1), ""),
+        (
+            np.where(truth == 1, 0.4, 0.05),  # it tells them apart, and says yes to nobody
+            "no better than always answering the most frequent class (accuracy 0.9 against 0.9)",
+        ),
+        (
+            np.full(100, 0.3),
+            "no better than always answering each class's share (log_loss 0.4414 against 0.3251) "
+            "or the most frequent class (accuracy 0.9 against 0.9)",
+        ),
+    ):
+        card = evaluate.compare("log_loss", truth, said, None, task="binary")
+        assert no_better(card) == ""
+        assert no_better(replace(card, constant=evaluate.constant(truth, truth, "binary", 2))) == words
+
+
+def test_the_constant_answer_is_the_mean_or_the_shares_of_what_came_before() -> None:
+    before, truth = np.array([1.0, 3.0]), np.array([2.0, 4.0])
+    assert evaluate.constant(before, truth, "regression", 0).metrics["rmse"] == pytest.approx(np.sqrt(2))
+    several = evaluate.constant(np.array([0.0, 2.0, 2.0, 1.0]), np.array([2.0, 0.0]), "multiclass", 3)
+    assert several.metrics["log_loss"] == pytest.approx((np.log(2) + np.log(4)) / 2)
+    assert several.metrics["accuracy"] == 0.5

@@ -76,8 +76,14 @@ def test_a_paused_stream_keeps_its_events_until_it_goes_on(toy: Toy, capsys: pyt
         assert "held: paused by " in said
         assert "the next window retrains: new tariff" in said
         assert toy("resume") == 0
+        assert capsys.readouterr().out.endswith(
+            "kept because of it: day-2; the next training has their rows, `warmstart retry day-2 stream=toy` decides about one "
+            "anew now\n"
+        )
         toy.land("day-3", rows(3))
         assert carried(engine) == [("promoted", 2)]
+        with pytest.raises(NothingToExplain, match=r"The latest versions: 1, 2; windows: day-1, day-2, day-3$"):
+            toy("explain", "99")
     assert toy.cycles()[1].reason.startswith("the stream is held (paused by ")
 
 

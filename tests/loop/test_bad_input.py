@@ -52,12 +52,14 @@ def at_work(founded: Toy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             id="all null",
         ),
         pytest.param(
-            some("wear", float("nan")), f"wear: the target is null, NaN or infinite in 8 of {ROWS} rows", id="target NaN"
+            some("wear", float("nan"), 0.1), f"wear: the target is null, NaN or infinite in 80 of {ROWS} rows", id="target NaN"
         ),
         pytest.param(
-            some("wear", float("inf")), f"wear: the target is null, NaN or infinite in 8 of {ROWS} rows", id="target inf"
+            some("wear", float("inf"), 0.1), f"wear: the target is null, NaN or infinite in 80 of {ROWS} rows", id="target inf"
         ),
-        pytest.param(some("wear", None), f"wear: the target is null, NaN or infinite in 8 of {ROWS} rows", id="target null"),
+        pytest.param(
+            some("wear", None, 0.1), f"wear: the target is null, NaN or infinite in 80 of {ROWS} rows", id="target null"
+        ),
         pytest.param(lambda f: f.drop("wear"), "wear: the column is missing", id="no target"),
         pytest.param(
             lambda f: f.with_columns(pl.lit(20.0).alias("wear")),
@@ -100,12 +102,16 @@ def test_what_can_be_borne_is_borne(at_work: tuple[Toy, Loop], change: Change) -
     the_next_good_window_is_served(toy, engine, next(DAYS))
 
 
-def test_a_file_cut_short_is_waited_for_and_then_quarantined(at_work: tuple[Toy, Loop]) -> None:
+def test_a_file_cut_short_is_waited_for_and_then_quarantined(
+    at_work: tuple[Toy, Loop], capsys: pytest.CaptureFixture[str]
+) -> None:
     toy, engine = at_work
     day = next(DAYS)
     path = toy.land(f"day-{day}", rows(day))
     path.write_bytes(path.read_bytes()[:-30])
     assert list(engine.carry_pending()) == []
+    assert toy("status") == 0
+    assert f"  day-{day} cannot be read yet: left until " in capsys.readouterr().out
     long_ago = time.time() - 3600
     os.utime(path, (long_ago, long_ago))
     closing = one(engine)
@@ -213,7 +219,7 @@ def test_classes_are_served_and_windows_with_strange_ones_are_quarantined(empty:
             (2, some("grade", "hihg"), "grade: 8 of 800 rows hold 'hihg', which is none of the classes low, middle, high"),
             (3, lambda f: f.with_columns(pl.lit("low").alias("grade")), "grade: the target is low in all 800 rows"),
             (4, lambda f: f.with_columns(pl.col("at").alias("grade")), "grade: the target holds Datetime"),
-            (5, some("grade", None), "grade: the target is null, NaN or infinite in 8 of 800 rows"),
+            (5, some("grade", None, 0.1), "grade: the target is null, NaN or infinite in 80 of 800 rows"),
         ):
             toy.land(f"day-{day}", change(graded(day)))
             closing = one(engine)
@@ -235,9 +241,41 @@ def test_other_columns_than_those_of_the_live_version_are_refused_before_any_win
     toy.land("day-2", rows(2))
     with pytest.raises(
         ConfigurationError,
-        match=r"stream 'toy' has a live version that was made with other settings of columns\.kind, columns\.weight",
+        match=r"'toy' has a live version that was made with other settings of columns\.kind, columns\.weight \(`stream`\)\. Put",
     ):
         toy("update")
     path.write_text(before)
     assert toy("update") == 0
     assert toy.outcomes()[-1] == ("day-2", "kept", 1)
+    path.write_text(before.replace("target: wear", "target: waer"))
+    with pytest.raises(ConfigurationError, match=r"; there is no 'waer' in window day-2; did you mean 'wear'\? Put them back"):
+        toy("update")
+
+
+def test_rows_without_a_target_are_answered_and_left_out_of_all_else(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    holes = (pl.int_range(pl.len()) % 25 == 3) | (pl.int_range(pl.len()) >= 796)  # every slice has some
+    frame = rows(2).with_columns(pl.when(~holes).then("wear").alias("wear"))
+    toy.land("day-2", frame)
+    with toy.engine("trigger=always", "gate.margin=-1") as engine:
+        closing = one(engine)
+    assert (closing.outcome, closing.version) == ("promoted", 2)
+    cycle = toy.cycles()[-1]
+    answers = np.load(toy.result(cycle, "predict")["answers"])  # type: ignore[index]
+    assert answers.shape == (800,)
+    truth = frame["wear"].to_numpy()
+    rmse = float(np.sqrt(np.nanmean((answers - truth) ** 2)))
+    score = toy.result(cycle, "score")["score"]  # type: ignore[index]
+    missing = frame["wear"].null_count()
+    assert score["rows"] == 800 - missing
+    assert score["metrics"]["rmse"] == pytest.approx(rmse, rel=1e-12)
+    assert toy.result(cycle, "drift")["rows_current"] == 800  # type: ignore[index]
+    training = toy.result(cycle, "train")
+    assert training["rows_fit"] + training["rows_stop"] + training["rows_judge"] == 800 - missing  # type: ignore[index]
+    assert toy.result(cycle, "judge.1")["rows"] == training["rows_judge"]  # type: ignore[index]
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("day-2 "))
+    assert toy("status") == 0
+    assert f"\n  {line}\n" in capsys.readouterr().out
+    assert toy("explain", "day-2") == 0
+    told = capsys.readouterr().out
+    assert f"on {800 - missing} rows before anybody trained on them, {missing} rows without a target left out: " in told
+    assert f" to stop, {missing} rows without a target left out\n" in told

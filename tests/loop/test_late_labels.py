@@ -237,8 +237,8 @@ def test_a_label_that_is_no_number_quarantines_the_window(at_work: tuple[Toy, Lo
     toy, engine = at_work
     day = next(DAYS)
     truth = land(toy, day)
-    deliver(toy, f"day-{day}", truth.with_columns(pl.when(pl.col("id") % 100 == 0).then(None).otherwise("wear").alias("wear")))
-    assert one(engine).reason.startswith("wear: the target is null, NaN or infinite in 8 of 800 rows")
+    deliver(toy, f"day-{day}", truth.with_columns(pl.when(pl.col("id") % 10 == 0).then(None).otherwise("wear").alias("wear")))
+    assert one(engine).reason.startswith("wear: the target is null, NaN or infinite in 80 of 800 rows")
 
 
 def test_a_window_whose_keys_are_not_unique_is_quarantined_at_once(at_work: tuple[Toy, Loop]):

@@ -57,7 +57,7 @@ def test_a_first_champion_a_promotion_and_a_rollback(empty: Toy, far: Ledger, mo
     with empty.engine("platform=postgres") as engine:
         assert [(c.outcome, c.version) for c in engine.carry_pending()] == [("promoted", 2)]
         assert empty.answer().version == 2
-        with pytest.raises(Busy, match="stream 'toy' is held by `warmstart update`, process ") as busy:
+        with pytest.raises(Busy, match="stream 'toy' is in use by `warmstart update`, process ") as busy:
             empty("run", "platform=postgres")
         assert app._known(busy.value) == verbs.BUSY
         assert empty("rollback", "platform=postgres") == 0

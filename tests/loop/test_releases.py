@@ -184,7 +184,7 @@ def test_the_second_engine_on_a_stream_names_the_first_and_exits_with_4(toy: Toy
     toy.land("day-2", rows(2, turned=True))
     with at_work(toy) as (update, flag):
         until(flag.exists)
-        with pytest.raises(Busy, match=f"stream 'toy' is held by `warmstart update`, process {update.pid} on ") as busy:
+        with pytest.raises(Busy, match=f"stream 'toy' is in use by `warmstart update`, process {update.pid} on ") as busy:
             toy("run")
         assert app._known(busy.value) == 4
         flag.unlink()
@@ -199,7 +199,7 @@ def test_retry_beside_a_working_engine_is_queued_for_it(toy: Toy, until: Callabl
         until(flag.exists)
         toy("retry", "day-2")
         flag.unlink()
-    assert "queued: stream 'toy' is held by `warmstart update`" in capsys.readouterr().out
+    assert "queued: stream 'toy' is in use by `warmstart update`" in capsys.readouterr().out
     assert [(c.window.id, c.attempt, c.outcome) for c in toy.cycles()[-2:]] == [("day-3", 1, "promoted"), ("day-2", 2, None)]
 
 
