@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,12 +17,12 @@ import numpy as np
 import polars as pl
 
 import kernels
-from engine import drift
+from engine import drift, embeddings
 from engine.columns import Floats, number
 from engine.drift import Compared, DriftLimits
 from engine.explain import drift_lines
 from engine.nouns import DriftReport, Measure
-from engine.parquet import dates_of, kinds_of, profile_of, rows_of
+from engine.parquet import count_of, dates_of, kinds_of, names_of, profile_of, rows_of, vectors_of
 from engine.profile import F64, Profile
 from engine.reference import Reference, kept
 from kernels import suite
@@ -63,10 +63,20 @@ class Drawn:
 
 
 @dataclass(frozen=True)
+class Vectors:
+    """How a column of vectors differs: their `width`, which rows of both sides were `drawn`, and the statistics of these."""
+
+    width: int
+    drawn: tuple[Drawn, Drawn]
+    measures: Mapping[str, Measure]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Two tables and how they differ: `report` by column, `whole` by row; `notes` are what a person should know of the files.
 
-    `drawn` are the rows of both sides that `whole` is of, without the numeric columns that are `ids`.
+    `drawn` are the rows of both sides that `whole` is of, without the numeric columns that are `ids`. `vectors` are the columns
+    that hold embeddings.
     """
 
     reference: str
@@ -78,6 +88,7 @@ class Comparison:
     drawn: tuple[Drawn, Drawn] | None
     notes: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
+    vectors: Mapping[str, Vectors] = field(default_factory=dict)
 
 
 def of_files(
@@ -97,6 +108,10 @@ def of_files(
     if profile is not None:
         return _with_kept(reference, profile, current, limits, columns, seed)
     sides = [files_of(reference), files_of(current)]
+    lists = vectors_of(sides[0][0]) & vectors_of(sides[1][0])
+    vectors = {name: _vectors(sides, name, limits.confidence, seed) for name in columns or names_of(sides[0][0]) if name in lists}
+    if lists:
+        columns = [name for name in columns or names_of(sides[0][0]) if name not in lists]
     names = [kinds_of(files[0], columns) for files in sides]
     moving = dates_of(sides[0][0]) & dates_of(sides[1][0])
     columns, times = _but_times(names[0], names[1], moving, columns)
@@ -119,7 +134,14 @@ def of_files(
         whole = {name: drift.one(each) for name, each in measured.items()}
         drawn = Drawn.of(rows[0], before.rows), Drawn.of(rows[1], after.rows)
     notes = dict.fromkeys(str(warning.message) for warning in said)
-    return Comparison(str(reference), str(current), before, after, report, whole, drawn, tuple(notes), ids)
+    return Comparison(str(reference), str(current), before, after, report, whole, drawn, tuple(notes), ids, vectors)
+
+
+def _vectors(sides: Sequence[Sequence[Path]], name: str, confidence: float, seed: int) -> Vectors:
+    rows = [embeddings.vectors_of(files, name, ROWS, seed + place) for place, files in enumerate(sides)]
+    measured = embeddings.compare(rows[0], rows[1], name, seed, confidence)
+    before, after = (Drawn.of(each, count_of(files)) for each, files in zip(rows, sides, strict=True))
+    return Vectors(rows[0].shape[1], (before, after), {key: drift.one(each) for key, each in measured.items()})
 
 
 def _but_times(
@@ -207,14 +229,26 @@ def lines(found: Comparison) -> list[str]:
     head = (
         f"{found.current} against {found.reference}: {found.report.rows_current:,} rows against {found.report.rows_reference:,}"
     )
-    width = max(map(len, found.whole), default=0)
-    whole = [
+    vectors = [
+        line for name, each in found.vectors.items() for line in ("", *seen_vectors(name, each), *_statistics(each.measures))
+    ]
+    return [*found.notes, head, *columns, "", *seen(found), *_statistics(found.whole), *vectors]
+
+
+def _statistics(measures: Mapping[str, Measure]) -> list[str]:
+    width = max(map(len, measures), default=0)
+    return [
         f"{name:<{width}}  {each.value:9.4g}  effect {each.effect:.3g} ({each.low:.3g} to {each.high:.3g})"
         + ("" if each.p_value is None else f"  p {each.p_value:.1e}")
         + ("" if each.rows is None else f"  of {each.rows[0]:,} and {each.rows[1]:,} rows")
-        for name, each in found.whole.items()
+        for name, each in measures.items()
     ]
-    return [*found.notes, head, *columns, "", *seen(found), *whole]
+
+
+def seen_vectors(name: str, vectors: Vectors) -> list[str]:
+    """What was seen of a column of vectors."""
+    sides = zip(("reference", "current"), vectors.drawn, strict=True)
+    return [f"{name}, vectors of {vectors.width:,} numbers", *(f"{what}: {side}" for what, side in sides)]
 
 
 def seen(found: Comparison) -> list[str]:

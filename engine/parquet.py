@@ -34,7 +34,7 @@ def kinds_of(path: Path, columns: Sequence[str] | None = None) -> dict[str, Hold
     absent = [name for name in columns or () if name not in schema.names]
     if absent:
         raise ValueError(f"{path} lacks the columns {', '.join(absent)}; it has {', '.join(schema.names)}")
-    return {name: _holds(path, schema.field(name)) for name in columns or schema.names}
+    return {name: _holds(path, schema.field(name)) for name in (schema.names if columns is None else columns)}
 
 
 def dates_of(path: Path) -> set[str]:
@@ -71,7 +71,7 @@ def profile_of(
         by = reference.by
     if by is not None:
         kinds_of(files[0], [by.column])
-    rows = sum(_metadata(file).num_rows for file in files)
+    rows = count_of(files)
     if not rows:
         raise ValueError(f"{', '.join(map(str, files))} holds no rows: there is nothing to compare")
 
@@ -85,17 +85,36 @@ def profile_of(
     return made
 
 
+def vectors_of(path: Path) -> set[str]:
+    """The columns that hold lists of floats, such as embeddings."""
+    return {field.name for field in _schema(path) if _is_list(field.type) and pa.types.is_floating(field.type.value_type)}
+
+
+def count_of(files: Sequence[Path]) -> int:
+    """How many rows the files hold together."""
+    return sum(_metadata(file).num_rows for file in files)
+
+
+def names_of(path: Path) -> list[str]:
+    """All columns, in their order."""
+    return list(_schema(path).names)
+
+
 def rows_of(files: Sequence[Path], names: Sequence[str], most: int, seed: int = 0) -> npt.NDArray[np.float64]:
     """Rows of numeric columns, [n, d] with NaN for null: all of them, or `most` that are drawn by `seed`, in their order."""
-    rows = sum(_metadata(file).num_rows for file in files)
-    drawn = np.arange(rows) if rows <= most else np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
-    found, seen = [np.empty((0, len(names)))], 0
+    drawn, found, seen = drawn_of(files, most, seed), [np.empty((0, len(names)))], 0
     for batch in _batches(files, names, {}):
         first, last = np.searchsorted(drawn, [seen, seen + batch.height])
         here = batch[drawn[first:last] - seen]
         found.append(np.column_stack([number(here[name]).astype(np.float64) for name in names]))
         seen += batch.height
     return np.concatenate(found)
+
+
+def drawn_of(files: Sequence[Path], most: int, seed: int = 0) -> npt.NDArray[np.int64]:
+    """The numbers of all rows, or of `most` that are drawn by `seed`, in their order."""
+    rows = count_of(files)
+    return np.arange(rows) if rows <= most else np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
 def _agreed(
@@ -134,6 +153,10 @@ def _holds(path: Path, field: pa.Field) -> Holds:
     except (pl.exceptions.PolarsError, pa.ArrowException, ValueError, TypeError):
         raise ValueError(f"column {field.name} of {path} holds {field.type}, which cannot be read: leave it out") from None
     return holds(field.name, dtype)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _empty(path: Path) -> set[str]:

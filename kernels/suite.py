@@ -170,8 +170,20 @@ def categories(
     return {name: statistic(before, after, confidence) for name, statistic in CATEGORIES.items() if name in names}
 
 
+DISTANCES = ("mmd", "mmd_linear", "sliced_w1")  # of TABLES, what depends on the units of the columns
+
+
 def tables(
-    before: Array, after: Array, names: Collection[str] = tuple(TABLES), seed: int = 0, confidence: float = 0.95
+    before: Array,
+    after: Array,
+    names: Collection[str] = tuple(TABLES),
+    seed: int = 0,
+    confidence: float = 0.95,
+    scaled: bool = True,
 ) -> dict[str, Measured]:
-    """The same of whole rows, [n, d] and [m, d]; shape []."""
-    return {name: made(before, after, seed=seed, confidence=confidence) for name, made in TABLES.items() if name in names}
+    """The same of whole rows, [n, d] and [m, d]; shape []. `scaled` False keeps distances as they are, as between embeddings."""
+    return {
+        name: made(before, after, seed=seed, confidence=confidence, **({"scaled": scaled} if name in DISTANCES else {}))
+        for name, made in TABLES.items()
+        if name in names
+    }

@@ -10,7 +10,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from engine.comparison import Comparison, seen
+from engine.comparison import Comparison, Vectors, seen, seen_vectors
 from engine.nouns import ColumnDrift, Measure
 from engine.page.charts import HEIGHT
 from engine.profile import F64, SAMPLE, SEGMENT_SAMPLE, Profile
@@ -35,6 +35,7 @@ def page(found: Comparison) -> str:
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)} – warmstart</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<style>\n{style}</style></head>\n<body><main>{_head(found, columns)}{_whole(found)}"
+        f"{''.join(_vectors(name, each) for name, each in found.vectors.items())}"
         f'<div class="cards">{cards}</div>{more}\n'
         "<footer>Written by <b>warmstart drift --reference A --current B --html FILE</b>. "
         f"Point at a bar to read its share. Numbers are drawn from at most {SAMPLE:,} values of a side, {SEGMENT_SAMPLE:,} in a "
@@ -93,6 +94,12 @@ def _card(found: Comparison, column: ColumnDrift) -> str:
         f'\n<section class="card"><h2>{escape(column.name)} <small>{badge}</small></h2><p>{escape(said)}</p>{chart}'
         f"<details><summary>{len(column.measures)} statistics</summary>{_measures(column.measures)}</details></section>"
     )
+
+
+def _vectors(name: str, vectors: Vectors) -> str:
+    title, *sides = seen_vectors(name, vectors)
+    said = "".join(f'<p class="soft">{escape(line[:1].upper() + line[1:])}.</p>' for line in sides)
+    return f"\n<section><h2>{escape(title)}</h2>{said}{_measures(vectors.measures)}</section>"
 
 
 def _measures(measures: Mapping[str, Measure]) -> str:

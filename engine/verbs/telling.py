@@ -147,6 +147,7 @@ def _compare(
         sides = [dataclasses.asdict(side) for side in found.drawn or ()]
         told |= {"notes": [*found.notes, *found.report.notes], "left_out_of_whole": [*found.before.categories, *found.ids]}
         told |= {"drawn": dict(zip(("reference", "current"), sides, strict=False))}
+        told |= {"vectors": {name: dataclasses.asdict(each) for name, each in found.vectors.items()}}
         click.echo(json.dumps(_finite({"reference": found.reference, "current": found.current} | told), indent=2))
         return
     click.echo("\n".join([*comparison.lines(found), *([str(html)] if html else [])]))

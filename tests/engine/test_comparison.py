@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
-from engine import app, comparison
+from engine import app, comparison, embeddings
 from engine.configuration import ConfigurationError
 from engine.drift import DriftLimits
 from engine.page import comparison as drawn
@@ -259,3 +259,53 @@ def test_a_wrong_command_is_told_what_is_wrong(
     said = str(ended.exception) if isinstance(ended.exception, ConfigurationError) else ended.output
     assert ended.exit_code != 0
     assert re.search(says, " ".join(said.split()))
+
+
+def embedded(seed: int, shift: float = 0.0, rows: int = 2000, width: int = 16) -> pl.DataFrame:
+    random = np.random.default_rng(seed)
+    vectors = (random.normal(size=(rows, width)) + shift).astype(np.float32)
+    found = pl.DataFrame({"text": random.choice(["a", "b"], rows), "size": random.normal(size=rows), "words": vectors})
+    return found.with_columns(pl.when(pl.int_range(pl.len()) % 100 == 0).then(None).otherwise(pl.col("words")).alias("words"))
+
+
+@pytest.mark.parametrize("kind", [pl.Array(pl.Float32, 16), pl.List(pl.Float64)])
+def test_embeddings_are_compared_as_whole_vectors(tmp_path: Path, kind: pl.DataType) -> None:
+    before, same, moved = (embedded(seed, shift).cast({"words": kind}) for seed, shift in ((0, 0.0), (1, 0.0), (2, 0.3)))
+    (still,) = comparison.of_files(*files(tmp_path, before, same), DriftLimits()).vectors.values()
+    (far,) = comparison.of_files(*files(tmp_path, before, moved), DriftLimits()).vectors.values()
+    assert still.width == 16
+    assert str(still.drawn[0]) == (
+        "all 2,000 rows; in 20 of them a value is missing or infinite, 320 in all; 20 without any value are left out"
+    )
+    assert set(still.measures) == set(embeddings.NAMES)
+    for name in ("mmd", "mmd_linear", "sliced_w1", "mahalanobis", "classifier"):
+        unmoved, away = still.measures[name].p_value, far.measures[name].p_value
+        assert unmoved is not None
+        assert away is not None
+        assert away < 0.01 < unmoved
+
+
+def test_embeddings_alone_are_a_table_too_and_are_told_in_lines_json_and_page(tmp_path: Path) -> None:
+    before, after = files(tmp_path, embedded(0).select("words"), embedded(1).select("words"))
+    page = tmp_path / "page.html"
+    said = drift("--reference", before, "--current", after, "--html", page)
+    assert "words, vectors of 16 numbers\nreference: all 2,000 rows" in said
+    assert "words, vectors of 16 numbers" in page.read_text()
+    found = json.loads(drift("--reference", before, "--current", after, "--json"))
+    assert found["vectors"]["words"]["measures"]["mmd"]["rows"] == [1980, 1980]
+
+
+@pytest.mark.parametrize(
+    ("after", "says"),
+    [
+        (embedded(1, width=8), "column words holds vectors of 16 numbers in the reference and of 8 in the current data"),
+        (
+            embedded(1).with_columns(pl.col("words").cast(pl.List(pl.Float32)).list.head(pl.int_range(pl.len()) % 16 + 1)),
+            "column words holds lists of 1 to 16 numbers: vectors have one length",
+        ),
+        (embedded(1).with_columns(pl.lit(1.0).alias("words")), "column words"),
+    ],
+)
+def test_vectors_that_have_no_distance_are_refused(tmp_path: Path, after: pl.DataFrame, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        comparison.of_files(*files(tmp_path, embedded(0), after), DriftLimits())
