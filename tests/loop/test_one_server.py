@@ -168,7 +168,7 @@ def test_a_second_run_that_is_refused_leaves_the_server_alone(project: Toy, begi
     run = begin("run", "stream=toy")
     refused = Verb(project, "run", "stream=toy")
     assert refused.process.wait(60) == 4
-    assert refused.said.startswith("warmstart: stream 'toy' is held by `warmstart run`")
+    assert refused.said.startswith("warmstart: stream 'toy' is in use by `warmstart run`")
     assert len(refused.said.splitlines()) == 1
     assert ask(server(project).address).version == 1
     run.end()
