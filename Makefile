@@ -10,7 +10,7 @@ GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/nul
 run: setup          ## a year of flights, week by week, with a live Triton
 	$(BIN)/python -m benchmarks.year
 
-test: setup         ## lint, types, layers, then every test but two that take minutes (`pytest -m long`, in CI)
+test: setup         ## lint, types, layers, then every test but the longest few (`pytest -m long`, in CI)
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m 'not long'
 

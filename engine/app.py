@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import sys
 from pathlib import Path
@@ -54,6 +55,8 @@ def main() -> None:
         signal.signal(signal.SIGHUP, signal.default_int_handler)
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     sys.unraisablehook = _again
+    if logging.lastResort:  # who holds a connection while Ctrl-C comes logs it, with its traceback, before passing it on
+        logging.lastResort.addFilter(_no_interrupt)
     try:
         _verb()
     finally:
@@ -71,6 +74,10 @@ def _again(unraisable: Any) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.01)
     else:
         sys.__unraisablehook__(unraisable)
+
+
+def _no_interrupt(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], KeyboardInterrupt))
 
 
 def _verb() -> None:

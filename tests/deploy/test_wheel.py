@@ -35,6 +35,7 @@ def sold(week: int, rows: int = 400) -> pl.DataFrame:
     return pl.DataFrame({"sold_at": at, "price": price, "shop": shop, "units": units})
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_newcomer_has_a_model_served_by_three_commands(installed: Path, tmp_path: Path) -> None:
     runtime = ROOT / ".triton"

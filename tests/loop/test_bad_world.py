@@ -373,6 +373,7 @@ def test_an_mlflow_that_is_away_or_is_something_else_interrupts_and_loses_nothin
         assert (one(engine).outcome, toy.answer().version) == ("kept", 1)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_mlflow_server_that_dies_and_comes_back_is_waited_for(toy: Toy) -> None:
     port = impostors.nobody()

@@ -66,6 +66,7 @@ def test_a_ledger_that_may_not_be_written_is_named(project: Toy) -> None:
     assert said.startswith("warmstart: the ledger sqlite:///.warmstart/ledger.db may not be written by ")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_repository_that_may_not_be_written_is_named_and_the_window_goes_on_once_it_may(founded: Toy, tmp_path: Path) -> None:
     toy = founded.copy(tmp_path / "project")

@@ -112,7 +112,10 @@ def project(runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield made
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long if name == "arrivals" else ()) for name in STREAMS])
+LONG = ("arrivals", "characters")  # of 300,000 rows a window, and of 26 classes
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in STREAMS])
 def test_a_folder_of_parquet_files_is_served_without_code(name: str, project: Toy, capsys: pytest.CaptureFixture[str]) -> None:
     read, target, task = STREAMS[name]
     frame = read()

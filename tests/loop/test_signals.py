@@ -17,6 +17,7 @@ from toy import Toy, rows
 ROOT = Path(__file__).parents[2]
 OVERRIDES = ["trigger=always", "gate.margin=-1", "platform.poll=0.05", "stream.catch_up=each"]
 STOPPED = "stopped; the next start goes on from here"
+MOMENTS = 5  # the last of them in `make test`, of all kinds of signals and of verbs
 SECONDS = 8.0
 """What a start with one window to carry takes, about: the moments are drawn from it."""
 
@@ -64,7 +65,7 @@ def left(toy: Toy, session: int) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("number", [pytest.param(n, marks=pytest.mark.long if n > MOMENTS else ()) for n in range(12)])
 def test_stopped_at_any_moment_it_says_so_in_one_line_and_leaves_nothing_running(
     project: Toy, number: int, runtime: Path, until: Callable[..., None]
 ) -> None:
@@ -87,6 +88,29 @@ def test_stopped_at_any_moment_it_says_so_in_one_line_and_leaves_nothing_running
     assert "Traceback" not in said
     assert (code, said.splitlines()[-1]) == (130, STOPPED) or (number % 2 == 0 and code == 0), said
     until(lambda: not left(project, process.pid), 60.0)  # the job server sees that it is alone when all its imports are done
+
+
+def test_a_library_that_logs_a_ctrl_c_is_not_quoted(tmp_path: Path) -> None:
+    """SQLAlchemy's pool does, when it comes while a connection is closed."""
+    script = """
+import logging, sys
+from engine import app
+def verb():
+    for error in (KeyboardInterrupt(), OSError("the disk is gone")):
+        try:
+            raise error
+        except BaseException:
+            logging.getLogger("sqlalchemy.pool").error("Exception closing connection", exc_info=True)
+    raise KeyboardInterrupt
+app.cli = lambda **settings: verb()
+app.main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2]
+    )
+    assert ended.returncode == 130
+    assert "KeyboardInterrupt" not in ended.stderr
+    assert ended.stderr.endswith(f"OSError: the disk is gone\n{STOPPED}\n")
 
 
 @pytest.mark.slow
