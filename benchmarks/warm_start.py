@@ -23,6 +23,7 @@ from engine import evaluate, flights, train
 from engine.configuration import resolve
 from engine.data import table
 from engine.nouns import JobSpec, Slices, Window
+from engine.windows import digest_of
 
 FIRST = 3  # the first week with four weeks to train on; weeks after it are predicted
 COLD_EPOCHS = (5, 15)
@@ -73,6 +74,11 @@ def run(name: str, strategy: dict[str, Any], windows: list[Window], folder: Path
     return Run(name, float(np.sqrt(squares / rows)), seconds, steps)
 
 
+def as_window(path: Path) -> Window:
+    """A week as the loop would know it."""
+    return Window("flights", path.stem, str(path), digest_of(path), pl.scan_parquet(path).select(pl.len()).collect().item())
+
+
 def main() -> None:
     """Run, print and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -82,8 +88,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        paths = flights.write(folder / "windows")
-        windows = [Window("flights", p.stem, str(p), p.stem, pl.scan_parquet(p).select(pl.len()).collect().item()) for p in paths]
+        windows = [as_window(path) for path in flights.write(folder / "windows")]
         ours = run("replay", resolve(["stream=flights"])["strategy"], windows, folder, arguments.every)
         runs = [ours]
         for epochs in arguments.epochs:
