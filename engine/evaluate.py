@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from engine.slices import Cut
 
 BLOCKS = 200  # resampled units: neighbours in time share weather and outages, so whole stretches are drawn, not single rows
-ROWS_AT_ONCE = 1 << 15  # in one run of a graph: what lies between its layers takes a thousand times the memory of its inputs
+ROWS_AT_ONCE = 1 << 13  # in one run of a graph: what lies between its layers takes a thousand times the memory of its inputs
 MANY = 50  # sums of a metric that are not resampled all at once
 
 
@@ -181,7 +183,10 @@ def predict(graph: Path, inputs: Mapping[str, npt.NDArray[np.generic]], output: 
     session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     rows = max(map(len, inputs.values()))
     parts = [{name: array[i : i + ROWS_AT_ONCE] for name, array in inputs.items()} for i in range(0, max(rows, 1), ROWS_AT_ONCE)]
-    return answers(np.concatenate([session.run([output], part)[0] for part in parts]))
+    if len(parts) == 1:
+        return answers(session.run([output], parts[0])[0])
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # a thread a part: the same sums on any number of cores
+        return answers(np.concatenate(list(pool.map(lambda part: session.run([output], part)[0], parts))))
 
 
 def answers(output: npt.NDArray[np.generic]) -> F64:
