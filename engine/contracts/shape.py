@@ -9,7 +9,7 @@ import difflib
 
 import polars as pl
 
-from engine.data.table import has_target, labels
+from engine.data.table import YES_OR_NO, has_target, labels
 from engine.nouns import Breach, Column, Kind, Schema
 
 NAMED_ROWS = 20  # of those that break a rule; they are counted all
@@ -112,7 +112,7 @@ def target(frame: pl.DataFrame, schema: Schema) -> list[Breach]:
 
 
 def _classes(values: pl.Series, schema: Schema) -> list[Breach]:
-    known = schema.classes or ("0", "1", "false", "true")
+    known = schema.classes or tuple(YES_OR_NO)
     bad = ~values.is_in(known).fill_null(True)
     strange = values.filter(bad)
     if strange.is_empty():
@@ -131,11 +131,20 @@ def _classes(values: pl.Series, schema: Schema) -> list[Breach]:
     ]
 
 
+def clock(dtype: pl.DataType) -> str | None:
+    """What a time column that is stored as this counts, in words; None when it is none. Rows of two clocks have no order."""
+    if dtype.is_numeric():
+        return "numbers"
+    if dtype == pl.Date or dtype == pl.Datetime:
+        return "dates or times"
+    return {pl.Time: "times of day", pl.Duration: "durations"}.get(dtype.base_type())
+
+
 def _time(frame: pl.DataFrame, name: str) -> list[Breach]:
     if name not in frame.columns:
         return [absent(frame, name)]
     values = frame[name]
-    if not (values.dtype.is_temporal() or values.dtype.is_numeric()):
+    if clock(values.dtype) is None:
         return [Breach(name, f"the time column holds {values.dtype}, expected a date, a time or a number")]
     bad = values.is_null()
     return [Breach(name, f"the time is null in {bad.sum()} rows", int(bad.sum()), first(bad))] if bad.any() else []

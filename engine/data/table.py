@@ -23,6 +23,9 @@ PACKED = "numbers"
 PACK_ABOVE = 50
 """More FP64 inputs than this travel as one: a request of one row costs 1 / 5 / 28 ms with 20 / 100 / 300 separate inputs."""
 
+YES_OR_NO = {"0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}
+"""The classes of a binary target whose stream names none, and their places."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
@@ -127,19 +130,18 @@ def target(frame: pl.DataFrame, schema: Schema) -> np.ndarray[Any, np.dtype[np.f
     """
     if schema.target not in frame.columns:
         raise ValueError(f"the table lacks the target {schema.target}; it has {', '.join(frame.columns)}")
-    if schema.classes:
-        places = {label: float(place) for place, label in enumerate(schema.classes)}
-        found = labels(frame[schema.target]).replace_strict(places, default=None, return_dtype=pl.Float64)
-        if unknown := found.null_count():
-            raise ValueError(f"the target {schema.target} is none of the classes {', '.join(schema.classes)} in {unknown} rows")
-        return found.to_numpy(writable=True)[:, None]
-    values = _floats(frame[schema.target])
-    bad = int((~np.isfinite(values)).sum())
-    if bad:
-        raise ValueError(f"the target {schema.target} is missing or infinite in {bad} of {len(values)} rows; drop them first")
-    if schema.task == "binary" and not np.isin(values, (0.0, 1.0)).all():
-        raise ValueError(f"the target {schema.target} of a binary task must be 0 or 1 (or false or true)")
-    return values[:, None]
+    values = frame[schema.target]
+    if schema.task == "regression":
+        floats = _floats(values)
+        if bad := int((~np.isfinite(floats)).sum()):
+            raise ValueError(f"the target {schema.target} is missing or infinite in {bad} of {len(floats)} rows; drop them first")
+        return floats[:, None]
+    places = {label: float(place) for place, label in enumerate(schema.classes)} or YES_OR_NO
+    found = labels(values).replace_strict(places, default=None, return_dtype=pl.Float64)
+    if unknown := found.null_count():
+        classes = ", ".join(schema.classes) or "0 and 1, or false and true,"
+        raise ValueError(f"the target {schema.target} is missing or none of the classes {classes} in {unknown} rows")
+    return found.to_numpy(writable=True)[:, None]
 
 
 def has_target(frame: pl.DataFrame, schema: Schema) -> pl.Series:
@@ -186,7 +188,7 @@ def read(windows: Window | Iterable[Window], schema: Schema, columns: Sequence[s
         if why := lost(window):
             raise WindowLost(window, why)
         try:
-            frames.append(_in_utc(_parquet(window.uri, list(wanted), schema.sliced), schema.time))
+            frames.append(_plain(_parquet(window.uri, list(wanted), schema.sliced), schema))
         except (pl.exceptions.PolarsError, OSError) as error:
             raise WindowLost(window, str(error).splitlines()[0]) from error
     return in_order(frames, schema).select(kept)
@@ -198,15 +200,29 @@ def labelled(windows: Window | Iterable[Window], schema: Schema) -> pl.DataFrame
     return frame.filter(has_target(frame, schema))
 
 
-def _in_utc(frame: pl.DataFrame, time: str | None) -> pl.DataFrame:
-    """Times with a zone as UTC without one: a supplier that begins to say it must not part old windows from new ones."""
-    if time is None or getattr(frame.schema[time], "time_zone", None) is None:
-        return frame
-    return frame.with_columns(pl.col(time).dt.convert_time_zone("UTC").dt.replace_time_zone(None))
+def _plain(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """The same rows as any other window stores them: what a supplier changes of that must not part old windows from new ones.
+
+    Categories and classes as text, however they are encoded; times with a zone as UTC without one.
+    """
+    words = {column.name for column in (*schema.columns, *schema.watched) if column.kind == "category"}
+    plain = [values.cast(pl.String) for values in frame if values.name in words and values.dtype != pl.String]
+    if schema.task != "regression" and schema.target in frame.columns:
+        plain.append(labels(frame[schema.target]))
+    if schema.time and getattr(frame.schema[schema.time], "time_zone", None):
+        plain.append(frame[schema.time].dt.convert_time_zone("UTC").dt.replace_time_zone(None))
+    return frame.with_columns(plain)
 
 
 def in_order(frames: Sequence[pl.DataFrame], schema: Schema) -> pl.DataFrame:
-    """The rows of several tables in order of time (stable; one table after the other when the schema names no time)."""
+    """The rows of several tables in order of time (stable; one table after the other when the schema names no time).
+
+    A column that only slices, and is stored in another way in some of them, becomes text in all.
+    """
+    for name in schema.sliced:
+        stored = {frame.schema[name] for frame in frames if name in frame.columns} - {pl.Null()}
+        if len(stored) > 1 and not all(dtype.is_numeric() for dtype in stored):
+            frames = [frame.with_columns(labels(frame[name])) for frame in frames]
     rows = pl.concat(frames, how="vertical_relaxed")
     return rows.sort(schema.time, maintain_order=True) if schema.time else rows
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from datetime import UTC, datetime
 
-from engine.contracts import learning
+import polars as pl
+
+from engine.contracts import learning, shape
 from engine.contracts.learning import Lesson
 from engine.intact import lost
-from engine.nouns import Breach, Champion, Window
+from engine.nouns import PAST, Breach, Champion, Window
 from engine.stream.at_work import DELIVER, AtWork, landed
 
 
@@ -25,7 +28,22 @@ class Arriving(AtWork):
         if why := lost(window):
             return (Breach(None, f"{why}: {DELIVER}"),)
         known = self._reference(champion).categories if champion else {}
-        return self.parts.contract.check(window, self.parts.schema, self._lessons, known, self._found() if latest else None)
+        found = self.parts.contract.check(window, self.parts.schema, self._lessons, known, self._found() if latest else None)
+        return found or self._another_clock(window)
+
+    def _another_clock(self, window: Window) -> tuple[Breach, ...]:
+        """Times that cannot be put in one order with those of the windows before: both are trained on together."""
+        if (name := self.parts.schema.time) is None:
+            return ()
+        mine = _stored(window)[name]
+        for earlier in reversed(self.outside.ledger.past(self.parts.name, self.cycle.opened, PAST, window.digest)):
+            with contextlib.suppress(OSError, pl.exceptions.PolarsError):  # gone: nothing is trained on it any more
+                theirs = _stored(earlier)[name]
+                if shape.clock(mine) == shape.clock(theirs):
+                    return ()
+                words = f"the time column holds {mine}, and {theirs} in the windows before ({earlier.id})"
+                return (Breach(name, f"{words}: {shape.clock(mine)} and {shape.clock(theirs)} have no order together"),)
+        return ()
 
     def _found(self) -> datetime:
         """When the window was first worked on: a retry later does not make it staler."""
@@ -47,3 +65,8 @@ class Arriving(AtWork):
     @functools.cached_property
     def _lessons(self) -> tuple[Lesson, ...]:
         return learning.remembered(self.outside.ledger, self.parts.name, self.parts.contract.learn)
+
+
+def _stored(window: Window) -> pl.Schema:
+    """How the window's columns are stored, by the footer of its file."""
+    return pl.scan_parquet(window.uri).collect_schema()

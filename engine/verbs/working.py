@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine import heap
 from engine.configuration import ConfigurationError, resolve, resolve_outside
 from engine.opening import at_work, open_ledger, place_of, registry_of, start_server
 from engine.served import goes_on, joined, server_record, whereabouts
@@ -33,6 +34,7 @@ def run(until_idle: bool, overrides: tuple[str, ...]) -> None:
       warmstart run --until-idle stream=demand gate.margin=0.01
     """
     config = resolve(overrides)
+    heap.bounded()
     source = config["stream"]["source"]
     with contextlib.ExitStack() as afterwards, at_work(config, "run") as (loop, display):
         afterwards.callback(_tell_who_stays, config)

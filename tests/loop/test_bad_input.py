@@ -67,6 +67,11 @@ def at_work(founded: Toy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             id="constant target",
         ),
         pytest.param(some("at", None), "at: the time is null in 8 rows", id="time null"),
+        pytest.param(
+            lambda f: f.with_columns(pl.col("at").to_physical()),
+            "at: the time column holds Int64, and Datetime(time_unit='us', time_zone=None) in the windows before (",
+            id="time by another clock",
+        ),
         pytest.param(lambda f: f.clear(), "0 rows; at least 100 are needed (`stream.contract.min_rows`)", id="empty"),
     ],
 )
@@ -91,6 +96,7 @@ def test_a_broken_window_is_quarantined_with_its_reason(at_work: tuple[Toy, Loop
         pytest.param(some("load", 2**62 + 1.0), id="a number beyond FP32"),
         pytest.param(some("kind", None), id="a null category"),
         pytest.param(lambda f: f.cast({"kind": pl.Categorical, "speed": pl.Float32}), id="narrower types"),
+        pytest.param(lambda f: f.cast({"kind": pl.Enum(["a", "b", "c"]), "at": pl.Datetime("ms", "UTC")}), id="other types"),
     ],
 )
 def test_what_can_be_borne_is_borne(at_work: tuple[Toy, Loop], change: Change) -> None:

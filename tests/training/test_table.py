@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from datetime import datetime
@@ -9,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from engine.contracts import shape
 from engine.data import golden, table
 from engine.nouns import Column, Schema, Slices, Window
 from engine.windows import digest_of
@@ -90,7 +92,7 @@ def test_a_missing_target_is_counted() -> None:
 
 def test_a_binary_target_is_zero_or_one() -> None:
     assert table.target(pl.DataFrame({"y": [True, False]}), schema(task="binary")).tolist() == [[1.0], [0.0]]
-    with pytest.raises(ValueError, match="must be 0 or 1"):
+    with pytest.raises(ValueError, match="none of the classes 0 and 1, or false and true, in 1 rows"):
         table.target(pl.DataFrame({"y": [2]}), schema(task="binary"))
 
 
@@ -107,7 +109,7 @@ def test_classes_are_numbered_in_the_order_of_the_schema(values: list[object], c
     frame = pl.DataFrame({"y": values})
     assert table.target(frame, schema(task="binary", classes=classes)).tolist() == [[0.0], [1.0], [0.0]]
     assert table.target(frame, schema(task="multiclass", classes=classes[::-1])).tolist() == [[1.0], [0.0], [1.0]]
-    with pytest.raises(ValueError, match="is none of the classes a, b in 3 rows"):
+    with pytest.raises(ValueError, match="none of the classes a, b in 3 rows"):
         table.target(frame, schema(task="binary", classes=("a", "b")))
 
 
@@ -134,6 +136,53 @@ def test_a_supplier_that_begins_to_say_the_time_zone_parts_no_windows(tmp_path: 
 def test_a_window_that_is_gone_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="window w1 of s cannot be read from"):
         table.read(Window("s", "w1", str(tmp_path / "gone.parquet"), "d", 1), schema(Column("x", "number")))
+
+
+MOMENT = datetime(2024, 1, 1)
+NUMBERS = [pl.Series([1, 0, 1]).cast(t) for t in (pl.UInt8, pl.Int64, pl.UInt64, pl.Float32, pl.Float64, pl.Decimal(20, 3))]
+WORDS = [pl.Series(["b", "a", "b"]).cast(t) for t in (pl.String, pl.Categorical, pl.Enum(["a", "b"]), pl.Enum(["b", "a"]))]
+TIMES = [
+    pl.Series([MOMENT] * 3).cast(pl.Datetime(unit, zone)) for unit in ("ms", "us", "ns") for zone in (None, "UTC", "Asia/Tokyo")
+]
+TIMES.append(pl.Series([MOMENT.date()] * 3))
+YES_OR_NO = [*NUMBERS[:-1], pl.Series([True, False, True]), pl.Series(["1", "0", "1"]), pl.Series(["true", "false", "true"])]
+YES_OR_NO.append(YES_OR_NO[-1].cast(pl.Categorical))
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "asked"),
+    [
+        ("x", NUMBERS, schema(Column("x", "number"), time="t")),
+        ("x", WORDS, schema(Column("x", "category"), time="t")),
+        ("y", NUMBERS, schema(time="t")),
+        ("y", YES_OR_NO, schema(time="t", task="binary")),
+        ("y", [each for each in YES_OR_NO if each.dtype != pl.Boolean][:-2], schema(time="t", task="binary", classes=("0", "1"))),
+        ("y", WORDS, schema(time="t", task="multiclass", classes=("a", "b"))),
+        ("t", NUMBERS, schema(time="t")),
+        ("t", TIMES, schema(time="t")),
+        ("s", [*NUMBERS, *WORDS, *TIMES, *YES_OR_NO, pl.Series([None] * 3)], Schema((), "y", time="t", sliced=("s",))),
+    ],
+    ids=["number", "category", "target", "binary", "named classes", "multiclass", "counter", "time", "only slices"],
+)
+def test_whatever_the_door_lets_pass_is_read_together(name: str, stored: list[pl.Series], asked: Schema, tmp_path: Path) -> None:
+    """One window stored in one way and the next in another: a pair that could not be read would end every training after it."""
+    windows = []
+    for place, values in enumerate(stored):
+        frame = pl.DataFrame({"x": [1.0, 0.0, 1.0], "y": [1, 0, 1], "t": [1, 1, 1], "s": [1, 1, 1]}).with_columns(
+            values.alias(name)
+        )
+        assert shape.broken(frame, asked) == []
+        path = tmp_path / f"{place}.parquet"
+        frame.write_parquet(path)
+        windows.append(Window("s", path.stem, str(path), digest_of(path), 3))
+    alone = {window.id: table.read(window, asked) for window in windows}
+    for one, other in itertools.product(windows, repeat=2):
+        frame = table.labelled([one, other], asked)
+        assert frame.height == 6
+        assert sorted(table.target(frame, asked)[:, 0]) == [0, 0, 1, 1, 1, 1]
+        if name == "x":
+            both = np.concatenate([table.inputs(alone[each.id], asked)["x"] for each in (one, other)])
+            assert table.inputs(frame, asked)["x"].tolist() == both.tolist()
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 1000, 6549])
