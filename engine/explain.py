@@ -179,7 +179,7 @@ def _span(seconds: float) -> str:
 
 
 def _without_target(rows: int) -> str:
-    return f", {rows:,} rows without a target left out" if rows else ""
+    return f", {rows:,} rows without a target, or with one outside of its limits, left out" if rows else ""
 
 
 def _training(training: Training | JobFailure, cycle: Cycle) -> list[str]:

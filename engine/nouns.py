@@ -62,11 +62,16 @@ class Schema:
     sliced: tuple[str, ...] = ()
 
 
+Within = tuple[float | None, float | None]
+"""From where to where a target may lie, both included; None is no limit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """One finished slice of fresh data. `digest` is the SHA-256 of its bytes; `start` and `end` are ISO 8601 event times.
 
-    `parts` are the digests of the small windows that it was joined from.
+    `parts` are the digests of the small windows that it was joined from. `accepted`: a person let it pass although it breaks
+    limits of its contract, so its targets are right wherever they lie.
     """
 
     stream: str
@@ -77,6 +82,7 @@ class Window:
     start: str | None = None
     end: str | None = None
     parts: tuple[str, ...] = ()
+    accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,7 +365,7 @@ class JobSpec:
 
     `folder` receives the results. `parent` is the champion's folder (None trains from nothing). `fresh` are the windows since the
     champion's last trained one and `past` those before it, both oldest first. `model`, `strategy` and `trainer` are
-    configuration nodes (`_target_` and arguments).
+    configuration nodes (`_target_` and arguments). Rows whose target is not `within` its limits are left out.
     """
 
     cycle_id: str
@@ -373,6 +379,7 @@ class JobSpec:
     trainer: dict[str, Any]
     slices: Slices
     seed: int
+    within: Within | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,7 +396,7 @@ class Training:
     """What a job did. Its folder holds `checkpoint.ckpt`, `model.onnx`, `golden.npz` and, written last, `result.json`.
 
     `windows` are the ids of every window whose rows were drawn. `left_out` are older windows that could not be read any more, by
-    digest, each with the reason; `unlabelled` counts the rows that had no target.
+    digest, each with the reason; `unlabelled` counts the rows without a target that can be learnt from.
     """
 
     folder: str

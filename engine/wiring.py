@@ -36,7 +36,7 @@ def parts(config: Mapping[str, Any]) -> Parts:
     return Parts(
         name=stream["name"],
         schema=found,
-        contract=_contract(stream, found),
+        contract=contract(stream, found),
         drift=build(stream["drift"], "stream.drift"),
         trigger=build(config["trigger"], "trigger", Trigger),
         gate=judge,
@@ -53,13 +53,14 @@ def parts(config: Mapping[str, Any]) -> Parts:
     )
 
 
-def _contract(stream: Mapping[str, Any], found: Schema) -> Contract:
-    contract: Contract = build(stream["contract"], "stream.contract")
+def contract(stream: Mapping[str, Any], found: Schema) -> Contract:
+    """The contract of a stream's configuration. Raises ConfigurationError when it cannot be meant for these columns."""
+    made: Contract = build(stream["contract"], "stream.contract")
     try:
-        contract.suits(found)
+        made.suits(found)
     except ValueError as error:
         raise ConfigurationError(f"stream.contract: {error}") from error
-    return contract
+    return made
 
 
 def source(config: Mapping[str, Any]) -> Source:

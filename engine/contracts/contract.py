@@ -14,7 +14,7 @@ from engine.contracts import rows, shape
 from engine.contracts.learning import MOST_NEW, Lesson, learnt
 from engine.contracts.limits import Limits, seconds, share
 from engine.data.table import has_target
-from engine.nouns import Breach, Schema, Window
+from engine.nouns import Breach, Schema, Window, Within
 
 Known = Mapping[str, Collection[str]]
 """Column → categories that are known from elsewhere than the contract: those that the champion was trained on."""
@@ -27,7 +27,7 @@ class Contract:
     min_rows: a window with fewer rows waits for the next ones and is joined with them (engine/gathering.py).
     max_missing: largest share of nulls and NaN in a nullable feature, from 0 to 1.
     max_outside: share of a window's rows that may lie outside of a range or a closed list of categories: one typing error costs
-        no window.
+        no window. Rows whose target lies outside are answered, but not trained, judged or scored on.
     max_missing_target: share of a window's rows that may have no target. They are answered and profiled like the others, but not
         trained or scored on. Beyond a few percent those that have one may be of another kind than those that have none, and a
         model is trained and judged on a part of the world alone; so it is declared and not learnt.
@@ -93,6 +93,11 @@ class Contract:
             taught[schema.target] = replace(taught[schema.target], max_missing=None)  # `max_missing_target` says it
         names = [*taught, *(name for name in self.declared if name not in taught)]
         return {name: self.declared.get(name, Limits()).over(taught.get(name, Limits())) for name in names}
+
+    def within(self, schema: Schema, lessons: Sequence[Lesson]) -> Within | None:
+        """Between which limits the target of a row that is trained, judged or scored on lies; None where there are none."""
+        found = self.limits(schema, lessons).get(schema.target)
+        return None if found is None or schema.task != "regression" else (found.min, found.max)
 
     def origin(self, column: str, limit: str, lessons: Sequence[Lesson]) -> str:
         """Where a limit comes from, in words."""

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from engine.intact import WindowLost, lost
-from engine.nouns import Column, Schema, Slices, Window
+from engine.nouns import Column, Schema, Slices, Window, Within
 
 Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
@@ -144,12 +144,18 @@ def target(frame: pl.DataFrame, schema: Schema) -> np.ndarray[Any, np.dtype[np.f
     return found.to_numpy(writable=True)[:, None]
 
 
-def has_target(frame: pl.DataFrame, schema: Schema) -> pl.Series:
-    """True where a row has a target: one that is not null, NaN or, of a regression, beyond FP32, in which the model answers."""
+def has_target(frame: pl.DataFrame, schema: Schema, within: Within | None = None) -> pl.Series:
+    """True where a row has a target that can be learnt from.
+
+    It is not null or NaN and, of a regression, not beyond FP32, in which the model answers, and `within` its limits.
+    """
     values = frame[schema.target]
-    if schema.task == "regression":
-        return values.cast(pl.Float64).cast(pl.Float32).is_finite().fill_null(False)
-    return labels(values).is_not_null()
+    if schema.task != "regression":
+        return labels(values).is_not_null()
+    low, high = within or (None, None)
+    values = values.cast(pl.Float64)
+    has = values.cast(pl.Float32).is_finite().fill_null(False)
+    return has & (low is None or values >= low) & (high is None or values <= high)
 
 
 def labels(values: pl.Series) -> pl.Series:
@@ -194,10 +200,16 @@ def read(windows: Window | Iterable[Window], schema: Schema, columns: Sequence[s
     return in_order(frames, schema).select(kept)
 
 
-def labelled(windows: Window | Iterable[Window], schema: Schema) -> pl.DataFrame:
-    """The same rows without those that have no target: what is fitted on, stopped on, judged on and scored."""
-    frame = read(windows, schema)
-    return frame.filter(has_target(frame, schema))
+def labelled(windows: Window | Sequence[Window], schema: Schema, within: Within | None = None) -> pl.DataFrame:
+    """The same rows without those that have no target, or none `within` its limits: what is fitted, judged on and scored.
+
+    In a window that a person accepted, targets may lie anywhere.
+    """
+    frames = []
+    for window in [windows] if isinstance(windows, Window) else windows:
+        frame = read(window, schema)
+        frames.append(frame.filter(has_target(frame, schema, None if window.accepted else within)))
+    return frames[0] if len(frames) == 1 else in_order(frames, schema)
 
 
 def _plain(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:

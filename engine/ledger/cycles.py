@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import sqlalchemy as sa
 
@@ -37,7 +38,7 @@ class CycleRecords(Database):
         latest = self._latest(window.stream, window.digest)
         if latest and latest.closed is None:
             self._interrupt(latest, "begun again by `warmstart retry`")
-        return self._insert(window, latest.attempt + 1 if latest else 1, accepted)
+        return self._insert(replace(window, accepted=accepted is not None), latest.attempt + 1 if latest else 1, accepted)
 
     def _latest(self, stream: str, digest: str) -> Cycle | None:
         query = (

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from engine import evaluate, wiring
+from engine.contracts import learning
 from engine.data import table
 from engine.ledger import Ledger
 from engine.ledger.codec import decode
@@ -29,14 +30,17 @@ def left_alone(ledger: Ledger, stream: str, models: Path) -> Callable[[Sequence[
     recorded = ledger.step(done[0].cycle, "configuration")
     if recorded is None or not graph.exists():
         return None
-    schema = wiring.schema(decode(dict[str, Any], recorded.result)["stream"])
+    settings = decode(dict[str, Any], recorded.result)["stream"]
+    schema = wiring.schema(settings)
+    contract = wiring.contract(settings, schema)
+    within = contract.within(schema, learning.remembered(ledger, stream, contract.learn))
 
     def scores(cycles: Sequence[Cycle]) -> dict[str, Metrics]:
         found: dict[str, Metrics] = {}
         labelled = ledger.labelled(stream)
         for cycle in cycles:
             try:
-                rows = table.labelled(labelled[cycle.id].window if cycle.id in labelled else cycle.window, schema)
+                rows = table.labelled(labelled[cycle.id].window if cycle.id in labelled else cycle.window, schema, within)
                 arrays, truth = table.inputs(rows, schema), table.target(rows, schema).reshape(-1)
             except (OSError, ValueError, pl.exceptions.PolarsError):
                 continue

@@ -110,7 +110,7 @@ class Answering(AtWork):
         if self.labels_come_later:
             answers = answers[table.read(window, schema, [ROW])[ROW].to_numpy()]
         frame = frame_of(window, schema)
-        known = table.has_target(frame, schema)
+        known = table.has_target(frame, schema, None if self.cycle.window.accepted else self._within)
         frame, answers = frame.filter(known), answers[known.to_numpy()]
         truth, cuts = table.target(frame, schema).reshape(-1), self._cuts(frame, asked)
         return LiveScore(said.version, evaluate.score(truth, answers, schema.task, cuts), said.answers)

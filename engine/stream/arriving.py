@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from datetime import UTC, datetime
 
 import polars as pl
@@ -61,10 +60,6 @@ class Arriving(AtWork):
     def learn(self, window: Window) -> Lesson:
         """What this good window teaches."""
         return learning.study(window, landed(window, self.parts.schema), self.parts.schema)
-
-    @functools.cached_property
-    def _lessons(self) -> tuple[Lesson, ...]:
-        return learning.remembered(self.outside.ledger, self.parts.name, self.parts.contract.learn)
 
 
 def _stored(window: Window) -> pl.Schema:

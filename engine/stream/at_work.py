@@ -9,10 +9,12 @@ from pathlib import Path
 import polars as pl
 
 from engine import profile_file, slices
+from engine.contracts import learning
+from engine.contracts.learning import Lesson
 from engine.data import table
 from engine.ledger.rows import Cycle
 from engine.metrics import F64
-from engine.nouns import Champion, Schema, Window
+from engine.nouns import Champion, Schema, Window, Within
 from engine.places import SourceError
 from engine.profile import Profile
 from engine.slices import Cut
@@ -34,6 +36,15 @@ class AtWork:
         self.require_approval = parts.require_approval
         self.labels_come_later = parts.labels is not None
         self.watches = parts.drift.alarms == "stream"
+
+    @functools.cached_property
+    def _lessons(self) -> tuple[Lesson, ...]:
+        return learning.remembered(self.outside.ledger, self.parts.name, self.parts.contract.learn)
+
+    @property
+    def _within(self) -> Within | None:
+        """Where the target of a row lies that is trained, judged or scored on; windows that teach this lie there themselves."""
+        return self.parts.contract.within(self.parts.schema, self._lessons)
 
     def _reference(self, champion: Champion) -> Profile:
         return profile_in(Path(champion.folder))

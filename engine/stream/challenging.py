@@ -43,13 +43,14 @@ class Challenging(TrainingWindows):
             trainer=dict(self.parts.trainer),
             slices=self.parts.slices,
             seed=(self.parts.seed + zlib.crc32(self.cycle.id.encode())) % 2**31,
+            within=self._within,
         )
 
     def judge(self, window: Window, challenger: Training, rival: Champion | None, champion: Champion | None) -> Scorecard:
         """Challenger and champion on the latest rows, which nobody fitted or stopped on; both as the graphs Triton serves."""
         schema, gate = self.parts.schema, self.parts.gate
         fresh = self._here(self._fresh(window, champion))
-        rows = table.labelled([w for w in fresh if w.digest not in challenger.left_out], schema)
+        rows = table.labelled([w for w in fresh if w.digest not in challenger.left_out], schema, self._within)
         _, _, last = table.slices(rows.height, self.parts.slices)
         before, rows = rows[: last.start], rows[last.start : last.stop]
         arrays, truth = table.inputs(rows, schema), table.target(rows, schema).reshape(-1)

@@ -19,7 +19,8 @@ class Rows:
     """The rows of a job, past ones first, then the fresh ones to fit on; those held out stay apart.
 
     `windows` are the ids of the windows read, oldest first, and `left_out` those that are lost (digest → why); `ages` are those
-    of the fitted rows, as in `Strategy.draw`. `unlabelled` counts the rows that were read and left out, having no target.
+    of the fitted rows, as in `Strategy.draw`. `unlabelled` counts the rows that were read and left out, having no target that can
+    be learnt from.
     """
 
     windows: tuple[str, ...]
@@ -39,7 +40,7 @@ def rows_of(spec: JobSpec, strategy: Strategy) -> Rows:
     def readable(windows: Sequence[Window]) -> Iterator[tuple[Window, pl.DataFrame]]:
         for window in windows:
             try:
-                yield window, table.labelled(window, spec.schema)
+                yield window, table.labelled(window, spec.schema, spec.within)
             except WindowLost as lost:
                 if window == spec.fresh[-1]:
                     raise

@@ -283,5 +283,37 @@ def test_rows_without_a_target_are_answered_and_left_out_of_all_else(toy: Toy, c
     assert f"\n  {line}\n" in capsys.readouterr().out
     assert toy("explain", "day-2") == 0
     told = capsys.readouterr().out
-    assert f"on {800 - missing} rows before anybody trained on them, {missing} rows without a target left out: " in told
-    assert f" to stop, {missing} rows without a target left out\n" in told
+    left_out = f"{missing} rows without a target, or with one outside of its limits, left out"
+    assert f"on {800 - missing} rows before anybody trained on them, {left_out}: " in told
+    assert f" to stop, {left_out}\n" in told
+
+
+def test_a_target_outside_of_its_limits_costs_no_window_and_spoils_no_training(toy: Toy) -> None:
+    """One in two hundred is a typing error: 1e30. It is answered and told of, and the fine-tune after it is as good as ever."""
+    wrong = pl.int_range(pl.len()) % 200 == 199  # the last one among the rows that judge
+    frame = rows(2).with_columns(pl.when(wrong).then(1e30).otherwise("wear").alias("wear"))
+    toy.land("day-2", frame)
+    limits = "+stream.contract.columns.wear={min: -50, max: 100}"
+    with toy.engine("trigger=always", "gate.margin=-1", limits) as engine:
+        closing = one(engine)
+    assert (closing.outcome, closing.version) == ("promoted", 2)
+    cycle = toy.cycles()[-1]
+    score = toy.result(cycle, "score")["score"]  # type: ignore[index]
+    assert (score["rows"], score["metrics"]["rmse"] < 3) == (796, True)
+    training = toy.result(cycle, "train")
+    assert training["rows_fit"] + training["rows_stop"] + training["rows_judge"] == 796  # type: ignore[index]
+    assert toy.result(cycle, "judge.1")["challenger"]["metrics"]["rmse"] < 3  # type: ignore[index]
+
+
+def test_targets_that_a_person_accepted_are_trained_and_scored_on(toy: Toy) -> None:
+    frame = rows(2).with_columns(pl.when(pl.int_range(pl.len()) % 20 == 19).then(60.0).otherwise("wear").alias("wear"))
+    toy.land("day-2", frame)
+    limits = "+stream.contract.columns.wear={min: -50, max: 50}"
+    with toy.engine(limits) as engine:
+        assert one(engine).outcome == "quarantined"
+    assert toy("retry", "day-2", "--accept", limits, "trigger=always", "gate.margin=-1") == 0
+    cycle = toy.cycles()[-1]
+    assert cycle.window.accepted
+    assert toy.result(cycle, "score")["score"]["rows"] == 800  # type: ignore[index]
+    training = toy.result(cycle, "train")
+    assert training["rows_fit"] + training["rows_stop"] + training["rows_judge"] == 800  # type: ignore[index]
