@@ -28,7 +28,7 @@ class Arriving(AtWork):
             return (Breach(None, f"{why}: {DELIVER}"),)
         known = self._reference(champion).categories if champion else {}
         found = self.parts.contract.check(window, self.parts.schema, self._lessons, known, self._found() if latest else None)
-        return found or self._another_clock(window)
+        return found if any(not breach.limit for breach in found) else (*found, *self._another_clock(window))
 
     def _another_clock(self, window: Window) -> tuple[Breach, ...]:
         """Times that cannot be put in one order with those of the windows before: both are trained on together."""
@@ -37,7 +37,8 @@ class Arriving(AtWork):
         mine = _stored(window)[name]
         for earlier in reversed(self.outside.ledger.past(self.parts.name, self.cycle.opened, PAST, window.digest)):
             with contextlib.suppress(OSError, pl.exceptions.PolarsError):  # gone: nothing is trained on it any more
-                theirs = _stored(earlier)[name]
+                if (theirs := _stored(earlier).get(name)) is None:  # no time was asked for then, and nothing reads it now
+                    continue
                 if shape.clock(mine) == shape.clock(theirs):
                     return ()
                 words = f"the time column holds {mine}, and {theirs} in the windows before ({earlier.id})"

@@ -85,6 +85,18 @@ def test_a_broken_window_is_quarantined_with_its_reason(at_work: tuple[Toy, Loop
     the_next_good_window_is_served(toy, engine, next(DAYS))
 
 
+def test_what_nobody_can_accept_is_named_beside_a_broken_limit(at_work: tuple[Toy, Loop]) -> None:
+    toy, engine = at_work
+    day = next(DAYS)
+    toy.land(f"day-{day}", rows(day).with_columns(pl.col("at").to_physical(), pl.lit(20.0).alias("wear")))
+    closing = one(engine)
+    assert closing.reason.startswith(f"wear: the target is 20.0 in all {ROWS} rows")
+    assert "numbers and dates or times have no order together" in closing.reason
+    with pytest.raises(ConfigurationError, match=r"cannot be accepted, nothing .* on it: at: the time column holds"):
+        toy("retry", f"day-{day}", "--accept")
+    the_next_good_window_is_served(toy, engine, next(DAYS))
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -124,7 +124,8 @@ def test_an_acceptance_is_there_with_the_attempt_that_it_opens(ledger: Ledger):
     (step,) = ledger.steps(second.id)
     assert (step.name, decode(Acceptance, step.result)) == ("accept", Acceptance("somebody", "the storm was real"))
     assert ledger.open(joined) == replace(second, fresh=False)
-    assert ledger.unfinished("toy")[0].window == joined
+    assert ledger.unfinished("toy")[0].window == replace(joined, accepted=True)
+    assert not ledger.again(second.window).window.accepted, "a person accepts one attempt"
 
 
 def test_work_begun_by_an_older_sequence_of_steps_starts_a_new_attempt(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
