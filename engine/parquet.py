@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.columns import Holds, holds, number, numbers_as_text, refuse_rounding
-from engine.profile import THREAD, Profile, SegmentBy, alike, counted
+from engine.profile import Profile, SegmentBy, alike
+from engine.profiling import THREAD, counted
 
 VALUES = 1 << 24  # in a batch: 64 MiB of float32
 MOST_ROWS = 4 * THREAD
@@ -51,7 +52,7 @@ def profile_of(
 ) -> Profile:
     """The Profile of all rows of Parquet files, over the edges and segments of `reference`, else over their own quantiles.
 
-    All columns, or only `columns`. It is the Profile that `engine.profile.build` would make of the table in memory. Without a
+    All columns, or only `columns`. It is the Profile that `engine.profiling.build` would make of the table in memory. Without a
     reference the files are read twice: the first time for range and quantiles, which come from 10,000 rows drawn by `seed`.
 
     Raises ValueError, which names the column, when files or reference differ in columns or in what these hold, when a column is

@@ -19,7 +19,8 @@ import numpy as np
 
 import kernels
 from engine.columns import Holds
-from engine.profile import F64, I64, QUANTILES, SAMPLE, Profile, edges_of
+from engine.profile import F64, I64, QUANTILES, SAMPLE, Profile
+from engine.profiling import edges_of
 from engine.reference import WHYLOGS, Reference
 
 CUT = 128  # characters: whylogs counts longer texts by how they begin

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from kernels.arrays import Array, namespace, on_device
-from kernels.column_counts import ColumnCounts
+from kernels.column_counts import ColumnCounts, of_booleans
 from kernels.count_distances import CountDistances
 from kernels.rbf_sums import RbfSums
 from kernels.sorted_gaps import SortedGaps
@@ -22,6 +22,7 @@ __all__ = [
     "category_counts",
     "distances",
     "ks_wasserstein",
+    "of_booleans",
     "profile",
     "rbf_sums",
     "sort_columns",

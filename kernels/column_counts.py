@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+import numpy as np
+
 from kernels.arrays import Array, namespace, on_device
 
 
@@ -81,3 +83,32 @@ class ColumnCounts:
             return self
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return ColumnCounts(**{name: value.get() if on_device(value) else value for name, value in values.items()})
+
+
+def of_booleans(true: Array, false: Array, missing: Array, edges: Array) -> ColumnCounts:
+    """What a pass over d boolean columns, as 0 and 1, would leave: host arrays [d] of how many are true, false and missing.
+
+    edges [d, E] as in `kernels.profile`. The moments follow from the counts. All columns have the same number of rows.
+
+    >>> import numpy as np
+    >>> made = of_booleans(np.array([3]), np.array([1]), np.array([2]), np.array([[0.0, 0.5]]))
+    >>> made.rows, made.counts.tolist(), made.mean.tolist(), made.m2.tolist(), made.minimum.tolist()
+    (6, [[0, 1, 3]], [0.75], [0.75], [0.0])
+    """
+    columns = np.arange(len(edges))
+    counts = np.zeros((len(edges), edges.shape[1] + 1), np.int64)
+    for value, rows in ((0.0, false), (1.0, true)):
+        counts[columns, (edges <= value).sum(axis=1)] += rows
+    known = true + false
+    least, greatest = np.where(false > 0, 0.0, 1.0), np.where(true > 0, 1.0, 0.0)
+    mean = np.where(known > 0, true / np.maximum(known, 1), np.nan)
+    return ColumnCounts(
+        counts=counts,
+        missing=missing,
+        infinite=np.zeros(len(edges), np.int64),
+        mean=mean,
+        m2=true * (false / np.maximum(known, 1)),
+        minimum=np.where(known > 0, least, np.nan),
+        maximum=np.where(known > 0, greatest, np.nan),
+        rows=int(known[0] + missing[0]) if len(edges) else 0,
+    )

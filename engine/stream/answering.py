@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine import drift, evaluate, exact, profile
+from engine import drift, evaluate, exact, profiling
 from engine.alarms import anytime
 from engine.alarms.anytime import Monitor, Watch
 from engine.columns import Floats
@@ -95,7 +95,7 @@ class Answering(AtWork):
         extra = predicted(np.load(said.answers), schema)
         if not set(extra) <= set(reference.numbers):  # the champion was registered before its answers were profiled
             extra = {}
-        return profile.build(landed(window, schema), schema, reference.edges, extra=extra, by=reference.by)
+        return profiling.build(landed(window, schema), schema, reference.edges, extra=extra, by=reference.by)
 
     def label(self, window: Window) -> Labelled:
         """The rows whose labels came later, as a Window of their own. Raises LabelsPending until there are enough."""

@@ -7,7 +7,7 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
-from engine import evaluate, profile
+from engine import evaluate, profiling
 from engine.data import table
 from engine.gate import Served
 from engine.intact import WindowLost, lost
@@ -73,7 +73,7 @@ class Challenging(TrainingWindows):
         if not path.exists():
             rows, schema = table.read(challenger.trained_on(spec), self.parts.schema), self.parts.schema
             said = evaluate.predict(Path(challenger.folder) / "model.onnx", table.inputs(rows, schema), schema.target)
-            profile.build(rows, schema, extra=predicted(said, schema), by=self.parts.drift.segment_by).save(path)
+            profiling.build(rows, schema, extra=predicted(said, schema), by=self.parts.drift.segment_by).save(path)
         digest = digest_of(path)
         parent = champion.version if champion else None
         return self.outside.registry.register(spec, challenger, digest, parent, card.challenger, quality)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine import drift, profile
+from engine import drift, profiling
 from engine.drift import DriftLimits
 from engine.nouns import Column, Schema
 from engine.profile import Profile
@@ -47,8 +47,8 @@ def column(kind: str, seed: int) -> NDArray[np.float64]:
 
 def profiles(before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[Profile, Profile]:
     reference, current = (pl.DataFrame({"speed": side, "minutes": np.arange(float(len(side)))}) for side in (before, after))
-    first = profile.build(reference, SCHEMA)
-    return first, profile.build(current, SCHEMA, first.edges)
+    first = profiling.build(reference, SCHEMA)
+    return first, profiling.build(current, SCHEMA, first.edges)
 
 
 @settings(max_examples=150, deadline=None)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import profile
+from engine import profiling
 from engine.alarms.anytime import (
     BETS,
     CATEGORY,
@@ -263,8 +263,8 @@ def test_a_merged_window_counts_whatever_the_order_of_its_parts() -> None:
     schema = Schema((Column("x", "number"), Column("c", "category")), target="y")
     random = np.random.default_rng(10)
     frame = pl.DataFrame({"x": random.normal(size=900), "c": random.choice(["a", "b"], 900), "y": random.normal(size=900)})
-    reference = profile.build(frame[:300], schema)
-    one, two = (profile.build(part, schema, reference.edges) for part in (frame[300:500], frame[500:]))
+    reference = profiling.build(frame[:300], schema)
+    one, two = (profiling.build(part, schema, reference.edges) for part in (frame[300:500], frame[500:]))
     monitor = Monitor()
     begun = monitor.begin(counted(reference))
     ways = [monitor.watch(begun, counted(merged), "w") for merged in (one.merge(two), two.merge(one))]

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine import drift, profile
+from engine import drift, profiling
 from engine.drift import DriftLimits
 from engine.nouns import Column, Schema
 from engine.profile import Profile
@@ -34,8 +34,8 @@ def table(seed: int, rows: int = 4000, shift: float = 0.0, cities: tuple[str, ..
 
 
 def compare(current: pl.DataFrame, **limits: object) -> dict[str, drift.ColumnDrift]:
-    reference = profile.build(table(0), SCHEMA)
-    found = drift.compare(reference, profile.build(current, SCHEMA, reference.edges), DriftLimits(**limits), "w", 1)  # type: ignore[arg-type]
+    reference = profiling.build(table(0), SCHEMA)
+    found = drift.compare(reference, profiling.build(current, SCHEMA, reference.edges), DriftLimits(**limits), "w", 1)  # type: ignore[arg-type]
     return {column.column: column for column in found.columns}
 
 
@@ -93,17 +93,17 @@ def test_limits_that_cannot_be_are_refused(wrong: dict[str, object], says: str) 
 def test_what_chance_would_show_in_few_rows_is_no_effect() -> None:
     found = [compare(table(seed, rows=150))["speed"] for seed in range(1, 21)]
     assert sum(c.effect for c in found) / 20 < 0.05
-    reference = profile.build(table(0), SCHEMA)
-    counts = profile.build(table(1, rows=150), SCHEMA, reference.edges).bins_and_missing
+    reference = profiling.build(table(0), SCHEMA)
+    counts = profiling.build(table(1, rows=150), SCHEMA, reference.edges).bins_and_missing
     assert psi(reference.bins_and_missing, counts)[0] > 0.1  # the plain index would call for attention
 
 
 def test_limits_are_learnt_from_quiet_windows() -> None:
-    reference = profile.build(table(0), SCHEMA)
+    reference = profiling.build(table(0), SCHEMA)
     limits = DriftLimits(limit=0.01, limits={"city": 0.5}, learn=20)
     past: list[drift.DriftReport] = []
     for seed in range(1, 25):  # of so few rows that effects of this size come and go
-        current = profile.build(table(seed, rows=300), SCHEMA, reference.edges)
+        current = profiling.build(table(seed, rows=300), SCHEMA, reference.edges)
         past.append(drift.compare(reference, current, limits, f"w{seed}", 1, past))
     assert {c.limit for report in past[:20] for c in report.columns} == {0.01, 0.5}
     learnt = {c.column: c.limit for c in past[-1].columns}
@@ -116,8 +116,8 @@ def test_segments_are_held_against_limits_by_themselves() -> None:
         pl.when(pl.col("city") == "a").then(pl.col("speed") + 4).otherwise(pl.col("speed")).alias("speed")
     )
     by = DriftLimits(segments="city").segment_by
-    reference = profile.build(table(0), SCHEMA, by=by)
-    current = profile.build(moved, SCHEMA, reference.edges, by=reference.by)
+    reference = profiling.build(table(0), SCHEMA, by=by)
+    current = profiling.build(moved, SCHEMA, reference.edges, by=reference.by)
     found = {c.name: c for c in drift.compare(reference, current, DriftLimits(segments="city"), "w", 1).columns}
     assert found["speed [a]"].drifted
     assert not found["speed [b]"].drifted
@@ -130,7 +130,7 @@ def test_an_effect_that_a_kind_does_not_have_falls_back_to_psi() -> None:
 
 
 def test_a_profile_survives_the_file(tmp_path: Path) -> None:
-    made = profile.build(table(0), SCHEMA)
+    made = profiling.build(table(0), SCHEMA)
     made.save(tmp_path / "p.arrow")
     read = Profile.load(tmp_path / "p.arrow")
     assert read.rows == made.rows
@@ -142,9 +142,9 @@ def test_a_profile_survives_the_file(tmp_path: Path) -> None:
 
 def test_merged_profiles_equal_the_profile_of_all_rows() -> None:
     one, two = table(0), table(1, rows=1500, shift=1)
-    edges = profile.build(one, SCHEMA).edges
-    merged = profile.build(one, SCHEMA, edges).merge(profile.build(two, SCHEMA, edges))
-    whole = profile.build(pl.concat([one, two]), SCHEMA, edges)
+    edges = profiling.build(one, SCHEMA).edges
+    merged = profiling.build(one, SCHEMA, edges).merge(profiling.build(two, SCHEMA, edges))
+    whole = profiling.build(pl.concat([one, two]), SCHEMA, edges)
     np.testing.assert_array_equal(merged.counts.counts, whole.counts.counts)
     np.testing.assert_allclose(merged.counts.variance, whole.counts.variance, rtol=1e-12)
     assert merged.categories == whole.categories
@@ -153,7 +153,7 @@ def test_merged_profiles_equal_the_profile_of_all_rows() -> None:
 
 def test_profiles_over_other_edges_do_not_merge() -> None:
     with pytest.raises(ValueError, match="same columns over the same edges"):
-        profile.build(table(0), SCHEMA).merge(profile.build(table(1), SCHEMA))
+        profiling.build(table(0), SCHEMA).merge(profiling.build(table(1), SCHEMA))
 
 
 def test_infinities_and_constant_columns_are_profiled() -> None:
@@ -161,6 +161,6 @@ def test_infinities_and_constant_columns_are_profiled() -> None:
         pl.lit(5.0).alias("minutes"),
         pl.when(pl.int_range(pl.len()) == 3).then(float("inf")).otherwise(pl.col("speed")).alias("speed"),
     )
-    made = profile.build(frame, SCHEMA)
-    report = drift.compare(made, profile.build(frame, SCHEMA, made.edges), DriftLimits(), "w", 1)
+    made = profiling.build(frame, SCHEMA)
+    report = drift.compare(made, profiling.build(frame, SCHEMA, made.edges), DriftLimits(), "w", 1)
     assert not report.drifted

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from engine import drift, exact, profile
+from engine import drift, exact, profile, profiling
 from engine.drift import DriftLimits
 from engine.exact import sorted_columns, window_of
 from engine.nouns import Column, Schema, Window
@@ -46,8 +46,8 @@ def windows(tmp_path_factory: pytest.TempPathFactory) -> list[Window]:
 @pytest.fixture(scope="module")
 def sides(windows: list[Window]) -> tuple[Profile, Profile]:
     frames = [pl.read_parquet(window.uri) for window in windows]
-    reference = profile.build(pl.concat(frames[:2]), SCHEMA)
-    return reference, profile.build(frames[2], SCHEMA, reference.edges)
+    reference = profiling.build(pl.concat(frames[:2]), SCHEMA)
+    return reference, profiling.build(frames[2], SCHEMA, reference.edges)
 
 
 def measured(sides: tuple[Profile, Profile], windows: Sequence[Window], folder: Path) -> dict[str, drift.Compared]:
@@ -102,8 +102,8 @@ def test_the_second_comparison_reads_no_window(
 
 
 def test_what_a_sample_holds_whole_is_not_read(windows: list[Window], tmp_path: Path) -> None:
-    small = profile.build(table(3, rows=500), SCHEMA)
-    other = profile.build(table(4, rows=700), SCHEMA, small.edges)
+    small = profiling.build(table(3, rows=500), SCHEMA)
+    other = profiling.build(table(4, rows=700), SCHEMA, small.edges)
     asked = exact.WhileThere(sorted_columns(windows[0], NAMES, tmp_path / "sorted", BUDGET))
     report = drift.compare(small, other, DriftLimits(exact=True), "w", 1, ordered=(asked, asked))
     assert not report.notes

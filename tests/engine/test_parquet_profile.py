@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine import parquet, profile
+from engine import parquet, profiling
 from engine.parquet import kinds_of, profile_of
 from engine.profile import MISSING, OTHER, Profile, SegmentBy
 
@@ -49,7 +49,7 @@ def written(frame: pl.DataFrame, path: Path, group: int = 3000) -> Path:
 
 
 def in_memory(frame: pl.DataFrame, path: Path, **more: object) -> Profile:
-    return profile.counted(lambda names: [frame.select(names)], frame.height, kinds_of(path), **more)  # type: ignore[arg-type]
+    return profiling.counted(lambda names: [frame.select(names)], frame.height, kinds_of(path), **more)  # type: ignore[arg-type]
 
 
 def same(one: Profile, other: Profile) -> None:
@@ -84,11 +84,11 @@ def test_wide_tables_are_counted_by_columns_and_long_ones_by_rows(monkeypatch: p
     wide = pl.DataFrame({f"x{j}": random.normal(j, 1, 3000).astype(np.float32 if j % 3 else float) for j in range(400)})
     long = pl.concat([wide[:, :4]] * 120)
     for frame in (wide, long):
-        monkeypatch.setattr(profile, "FEW", 1 << 20)
+        monkeypatch.setattr(profiling, "FEW", 1 << 20)
         kinds = dict.fromkeys(frame.columns, "number")
-        made = profile.counted(lambda names, frame=frame: [frame.select(names)], frame.height, kinds)  # type: ignore
-        monkeypatch.setattr(profile, "FEW", 1 << 40)
-        plain = profile.counted(lambda names, frame=frame: [frame.select(names)], frame.height, kinds)  # type: ignore
+        made = profiling.counted(lambda names, frame=frame: [frame.select(names)], frame.height, kinds)  # type: ignore
+        monkeypatch.setattr(profiling, "FEW", 1 << 40)
+        plain = profiling.counted(lambda names, frame=frame: [frame.select(names)], frame.height, kinds)  # type: ignore
         same(made, plain)
 
 

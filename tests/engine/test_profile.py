@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 import kernels
-from engine import drift, profile, profile_file
+from engine import drift, profile_file, profiling
 from engine.columns import holds, number, refuse_rounding
 from engine.drift import DriftLimits
 from engine.nouns import Column, Schema
@@ -82,8 +82,8 @@ def test_the_folded_bins_and_so_psi_are_those_of_the_quantiles_alone(dtype: type
     random = np.random.default_rng(1)
     before, after = random.normal(0, 1, 5000).round(2).astype(dtype), random.normal(0.3, 2, 3000).astype(dtype)
     after[:5] = [np.nan, np.inf, -np.inf, before.max(), before.min()]
-    reference = profile.build(pl.DataFrame({"y": before}), ONE)
-    current = profile.build(pl.DataFrame({"y": after}), ONE, reference.edges)
+    reference = profiling.build(pl.DataFrame({"y": before}), ONE)
+    current = profiling.build(pl.DataFrame({"y": after}), ONE, reference.edges)
     expected = [old_counts(before.astype(float), side.astype(float)) for side in (before, after)]
     np.testing.assert_array_equal(reference.bins[0], expected[0])
     np.testing.assert_array_equal(current.bins[0], expected[1])
@@ -101,8 +101,8 @@ def test_the_folded_bins_and_so_psi_are_those_of_the_quantiles_alone(dtype: type
 )
 def test_the_outer_bins_hold_exactly_what_lies_outside_the_range(sides: tuple[NDArray[np.floating], ...]) -> None:
     before, after = sides
-    reference = profile.build(pl.DataFrame({"y": before}), ONE)
-    current = profile.build(pl.DataFrame({"y": after}), ONE, reference.edges)
+    reference = profiling.build(pl.DataFrame({"y": before}), ONE)
+    current = profiling.build(pl.DataFrame({"y": after}), ONE, reference.edges)
     finite = before[np.isfinite(before)]
     assert reference.outside.tolist() == [[(before == -np.inf).sum(), (before == np.inf).sum()]] or not finite.size
     if finite.size:
@@ -114,23 +114,42 @@ def test_the_outer_bins_hold_exactly_what_lies_outside_the_range(sides: tuple[ND
 def test_a_float32_window_is_counted_as_its_values_are_whatever_the_reference_was() -> None:
     values = np.random.default_rng(0).normal(0, 1, 200_000)
     for reference in (narrow(values[:1000]), pl.DataFrame({"y": values[:1000]})):
-        edges = profile.build(reference, ONE).edges
-        single = profile.build(narrow(values), ONE, edges)
-        double = profile.build(narrow(values).cast(pl.Float64), ONE, edges)
+        edges = profiling.build(reference, ONE).edges
+        single = profiling.build(narrow(values), ONE, edges)
+        double = profiling.build(narrow(values).cast(pl.Float64), ONE, edges)
         np.testing.assert_array_equal(single.counts.counts, double.counts.counts)
         np.testing.assert_allclose(single.counts.variance, double.counts.variance, rtol=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from([True, False, None]), max_size=40),
+    st.lists(st.floats(-1, 2, width=32), max_size=20),
+    st.integers(0, 40),
+)
+def test_booleans_are_counted_as_zeros_and_ones(values: list[bool | None], before: list[float], cut: int) -> None:
+    """Over a boolean reference's edges or a number's, in one batch or two."""
+    flags = pl.DataFrame({"y": pl.Series(values, dtype=pl.Boolean), "z": pl.Series(range(len(values)), dtype=pl.Float64)})
+    ones = flags.with_columns(pl.col("y").cast(pl.Float32))
+    kinds = {"y": "boolean", "z": "number"}
+    of_flags, of_ones = (profiling.counted(lambda _, one=one: [one], one.height, kinds) for one in (flags, ones))  # type: ignore
+    same(of_flags, of_ones)
+    edges = np.stack([profiling.build(pl.DataFrame({"y": pl.Series(before, dtype=pl.Float64)}), ONE).edges[0], of_ones.edges[1]])
+    whole = profiling.counted(lambda _: [ones], ones.height, kinds, edges)  # type: ignore[arg-type]
+    for batches in ([flags], [flags[:cut], flags[cut:]], [flags[:cut], ones[cut:]]):
+        same(profiling.counted(lambda _, batches=batches: batches, flags.height, kinds, edges), whole)  # type: ignore
 
 
 def test_all_missing_constant_empty_and_one_row_columns_are_profiled_and_compared() -> None:
     gone, still = pl.DataFrame({"y": [np.nan] * 40}), pl.DataFrame({"y": [3.0] * 40})
     one, none = pl.DataFrame({"y": [1.0]}), pl.DataFrame({"y": pl.Series([], dtype=pl.Float64)})
     for before in (gone, still, one, none):
-        reference = profile.build(before, ONE)
+        reference = profiling.build(before, ONE)
         for after in (gone, still, one, none):
-            current = profile.build(after, ONE, reference.edges)
+            current = profiling.build(after, ONE, reference.edges)
             found = drift.compare(reference, current, DriftLimits(), "w", 1).columns[0]
             assert not found.drifted or before is not after
-    assert profile.build(still, ONE).outside.tolist() == [[0, 0]]
+    assert profiling.build(still, ONE).outside.tolist() == [[0, 0]]
 
 
 # merging
@@ -159,9 +178,9 @@ def parts(draw: st.DrawFn) -> tuple[pl.DataFrame, list[int], int]:
 def test_merging_parts_in_any_order_and_split_equals_having_seen_everything(drawn: tuple[pl.DataFrame, list[int], int]) -> None:
     frame, cuts, seed = drawn
     by = SegmentBy("c", most=2)
-    whole = profile.build(frame, SCHEMA, by=by)
+    whole = profiling.build(frame, SCHEMA, by=by)
     pieces = [
-        profile.build(frame[a:b], SCHEMA, whole.edges, by=whole.by)
+        profiling.build(frame[a:b], SCHEMA, whole.edges, by=whole.by)
         for a, b in zip([0, *cuts], [*cuts, frame.height], strict=True)
     ]
     random = np.random.default_rng(seed)
@@ -173,10 +192,10 @@ def test_merging_parts_in_any_order_and_split_equals_having_seen_everything(draw
 
 def test_hundreds_of_merges_lose_no_count_and_no_digit() -> None:
     frame = table(30_000, shift=1e6)
-    whole = profile.build(frame, SCHEMA)
-    merged = profile.build(frame[:0], SCHEMA, whole.edges)
+    whole = profiling.build(frame, SCHEMA)
+    merged = profiling.build(frame[:0], SCHEMA, whole.edges)
     for start in range(0, frame.height, 100):
-        merged = merged.merge(profile.build(frame[start : start + 100], SCHEMA, whole.edges), seed=start)
+        merged = merged.merge(profiling.build(frame[start : start + 100], SCHEMA, whole.edges), seed=start)
     same(merged, whole, samples=False)
     assert [len(sample) for sample in merged.samples] == pytest.approx([10_000 * 16 / 17, 10_000, 10_000], rel=0.08)
 
@@ -191,8 +210,8 @@ def test_a_sample_is_off_by_no_more_than_its_bound_merged_or_not() -> None:
         values[:20_000] += 1  # the parts differ
         values[::3][:9000] = np.nan  # and so do their gaps
         frame, seen = pl.DataFrame({"y": values}), np.sort(values[~np.isnan(values)])
-        whole = profile.build(frame, ONE, seed=seed)
-        pieces = [profile.build(frame[a : a + 15_000], ONE, whole.edges, seed + 1 + a) for a in range(0, 60_000, 15_000)]
+        whole = profiling.build(frame, ONE, seed=seed)
+        pieces = [profiling.build(frame[a : a + 15_000], ONE, whole.edges, seed + 1 + a) for a in range(0, 60_000, 15_000)]
         line = pieces[0].merge(pieces[1], 1).merge(pieces[2], 2).merge(pieces[3], 3)
         tree = pieces[0].merge(pieces[1], 1).merge(pieces[2].merge(pieces[3], 2), 3)
         for made in (whole, line, tree):
@@ -206,15 +225,15 @@ def test_a_sample_is_off_by_no_more_than_its_bound_merged_or_not() -> None:
 def test_a_part_with_many_gaps_has_the_weight_of_its_values_in_a_merged_sample() -> None:
     full, gaps = np.zeros(20_000), np.ones(20_000)
     gaps[:15_000] = np.nan
-    edges = profile.build(pl.DataFrame({"y": [0.0, 1.0]}), ONE).edges
-    made = [profile.build(pl.DataFrame({"y": values}), ONE, edges) for values in (full, gaps)]
+    edges = profiling.build(pl.DataFrame({"y": [0.0, 1.0]}), ONE).edges
+    made = [profiling.build(pl.DataFrame({"y": values}), ONE, edges) for values in (full, gaps)]
     assert made[0].merge(made[1]).samples[0].mean() == pytest.approx(0.2, abs=0.005)
 
 
 def test_profiles_that_differ_in_columns_name_one() -> None:
-    one = profile.build(table(50), SCHEMA)
-    fewer = profile.build(table(50), replace(SCHEMA, columns=SCHEMA.columns[1:]))
-    other = profile.build(
+    one = profiling.build(table(50), SCHEMA)
+    fewer = profiling.build(table(50), replace(SCHEMA, columns=SCHEMA.columns[1:]))
+    other = profiling.build(
         table(50).with_columns(pl.col("x").cast(pl.String)),
         replace(SCHEMA, columns=(Column("x", "category"), *SCHEMA.columns[1:])),
     )
@@ -232,7 +251,7 @@ def test_profiles_that_differ_in_columns_name_one() -> None:
 
 def test_a_segment_is_the_profile_of_its_rows_over_the_edges_of_the_whole() -> None:
     frame = table(3000)
-    made = profile.build(frame, SCHEMA, by=SegmentBy("c", most=3))
+    made = profiling.build(frame, SCHEMA, by=SegmentBy("c", most=3))
     assert made.by is not None
     frequent = frame["c"].value_counts().drop_nulls().filter(pl.col("c") != "").sort("count", descending=True)["c"].to_list()
     assert list(made.by.values) == frequent[:3]
@@ -240,14 +259,14 @@ def test_a_segment_is_the_profile_of_its_rows_over_the_edges_of_the_whole() -> N
     rows = {value: frame.filter(pl.col("c") == value) for value in frequent[:3]}
     rows |= {OTHER: frame.filter(pl.col("c").is_in(frequent[3:])), MISSING: frame.filter(pl.col("c").fill_null("") == "")}
     for value, mine in rows.items():
-        same(made.segments[value], profile.build(mine, SCHEMA, made.edges))
+        same(made.segments[value], profiling.build(mine, SCHEMA, made.edges))
     assert sum(part.rows for part in made.segments.values()) == 3000
 
 
 def test_a_window_has_the_segments_of_its_reference_even_those_without_rows() -> None:
-    reference = profile.build(table(3000), SCHEMA, by=SegmentBy("c", most=2))
+    reference = profiling.build(table(3000), SCHEMA, by=SegmentBy("c", most=2))
     window = table(400, 1).with_columns(pl.lit("new").alias("c"))
-    current = profile.build(window, SCHEMA, reference.edges, by=reference.by)
+    current = profiling.build(window, SCHEMA, reference.edges, by=reference.by)
     assert {value: part.rows for value, part in current.segments.items() if part.rows} == {OTHER: 400}
     assert list(current.segments) == list(reference.segments)
     merged = reference.merge(current)
@@ -260,20 +279,20 @@ def test_the_answers_of_a_model_are_columns_of_their_own() -> None:
     frame = table(2000)
     chances = np.random.default_rng(3).dirichlet([1, 2, 3], 2000).astype(np.float32)
     extra = {f"answer {k}": chances[:, k] for k in range(3)}
-    reference = profile.build(frame, SCHEMA, extra=extra)
+    reference = profiling.build(frame, SCHEMA, extra=extra)
     moved = {name: values**2 for name, values in extra.items()}
-    current = profile.build(frame, SCHEMA, reference.edges, extra=moved)
+    current = profiling.build(frame, SCHEMA, reference.edges, extra=moved)
     found = drift.compare(reference, current, DriftLimits(), "w", 1)
     assert sorted(column.column for column in found.drifted) == sorted(extra)
     with pytest.raises(ValueError, match="column x is in the table already"):
-        profile.build(frame, SCHEMA, extra={"x": chances[:, 0]})
+        profiling.build(frame, SCHEMA, extra={"x": chances[:, 0]})
 
 
 # the file
 
 
 def test_a_profile_is_an_arrow_file_that_polars_reads(tmp_path: Path) -> None:
-    made = profile.build(table(30_000), SCHEMA, by=SegmentBy("c"), extra={"answer": np.arange(30_000.0)})
+    made = profiling.build(table(30_000), SCHEMA, by=SegmentBy("c"), extra={"answer": np.arange(30_000.0)})
     made.save(tmp_path / "profile.arrow")
     same(Profile.load(tmp_path / "profile.arrow"), made)
     read = pl.read_ipc(tmp_path / "profile.arrow")
@@ -288,14 +307,14 @@ def test_a_profile_is_an_arrow_file_that_polars_reads(tmp_path: Path) -> None:
 def test_profiles_without_numbers_or_texts_or_rows_survive_the_file(tmp_path: Path) -> None:
     texts = Schema((), target="y", task="multiclass", classes=("a", "b"))
     for schema, frame in ((ONE, table(30)), (texts, table(30)), (SCHEMA, table(0))):
-        made = profile.build(frame, schema, by=SegmentBy("c"))
+        made = profiling.build(frame, schema, by=SegmentBy("c"))
         made.save(tmp_path / "profile.arrow")
         same(Profile.load(tmp_path / "profile.arrow"), made)
 
 
 def test_a_profile_of_an_older_version_is_read(tmp_path: Path) -> None:
     frame = table(4000)
-    made = profile.build(frame, SCHEMA)
+    made = profiling.build(frame, SCHEMA)
     old = {f"counts.{f.name}": np.asarray(getattr(made.counts, f.name)) for f in fields(kernels.ColumnCounts)}
     old |= {f"sample.{j}": sample for j, sample in enumerate(made.samples)} | {"counts.counts": made.bins}
     meta = json.dumps({"rows": made.rows, "numbers": made.numbers, "categories": made.categories})
@@ -304,7 +323,7 @@ def test_a_profile_of_an_older_version_is_read(tmp_path: Path) -> None:
     np.testing.assert_allclose(read.edges, made.edges, rtol=2e-7)  # a boolean's last edge was not rounded to float32
     np.testing.assert_array_equal(read.bins_and_missing, made.bins_and_missing)
     np.testing.assert_array_equal(read.outside, made.outside)
-    current = profile.build(table(500, 1), SCHEMA, read.edges)
+    current = profiling.build(table(500, 1), SCHEMA, read.edges)
     assert drift.compare(read, current, DriftLimits(), "w", 1) == drift.compare(made, current, DriftLimits(), "w", 1)
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as textbook
 
-from engine import evaluate, metrics, profile, slices
+from engine import evaluate, metrics, profiling, slices
 from engine.contracts.contract import Contract
 from engine.data import table
 from engine.gate import Gate
@@ -157,7 +157,7 @@ def test_numbers_are_cut_at_edges_that_belong_to_the_upper_slice() -> None:
 
 def test_without_edges_the_quartiles_are_those_of_what_the_champion_was_trained_on() -> None:
     trained = pl.DataFrame({"group": np.arange(1000.0), "y": np.arange(1000.0)})
-    reference = profile.build(trained, Schema((Column("group", "number"),), target="y"))
+    reference = profiling.build(trained, Schema((Column("group", "number"),), target="y"))
     frame = pl.DataFrame({"group": [0.0, 100.0, 300.0, 900.0, 901.0]})
     (found,) = slices.cut(frame, [SliceBy("group")], reference)
     assert (found.values, found.rows) == (("Q1", "Q2", "Q4"), [2, 1, 2])

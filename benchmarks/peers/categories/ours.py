@@ -16,7 +16,8 @@ from benchmarks.peers.answering import Call, answer
 from benchmarks.peers.categories.columns import COLUMNS, raw
 from engine.columns import holds, number
 from engine.drift import measure
-from engine.profile import Profile, counted
+from engine.profile import Profile
+from engine.profiling import counted
 from kernels import suite
 
 EXACT = "kolmogorov_smirnov"
