@@ -30,7 +30,7 @@ from kernels import suite
 ROWS = 10_000  # drawn of each table, for statistics of whole rows
 FEW = 100  # rows; of fewer any number may be another in each
 TESTS_OF_BINS = ("chi2", "g", "cramers_v", "ks_bins")  # which would take a sketch's error for drift
-SIZES_OF_BINS = ("psi", "js", "kl", "hellinger", "tv")  # their p-values would, too
+SIZES_OF_BINS = ("psi", "js", "kl", "hellinger", "tv", "l_infinity")  # their p-values would, too
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ class DriftLimits:
         "kl",
         "hellinger",
         "tv",
+        "l_infinity",
         "chi2",
         "g",
         "cramers_v",

@@ -20,6 +20,7 @@ from kernels.statistics import (
     hellinger,
     jensen_shannon,
     kl,
+    l_infinity,
     psi,
     total_variation,
 )
@@ -27,7 +28,7 @@ from kernels.statistics import (
 Shares = NDArray[np.float64]
 
 ROUNDS = 1500  # of a simulation
-FAMILY = [psi, jensen_shannon, kl, hellinger, total_variation, chi_squared, g_test, cramers_v]
+FAMILY = [psi, jensen_shannon, kl, hellinger, total_variation, l_infinity, chi_squared, g_test, cramers_v]
 every_statistic = pytest.mark.parametrize("statistic", FAMILY, ids=lambda module: module.__name__.rsplit(".", 1)[-1])
 
 
@@ -42,6 +43,7 @@ def truth(statistic: ModuleType, p: Shares, q: Shares, n: int, m: int) -> float:
         jensen_shannon: np.sqrt((stats.entropy(p, (p + q) / 2, 2) + stats.entropy(q, (p + q) / 2, 2)) / 2),
         hellinger: np.sqrt(1 - np.sum(np.sqrt(p * q))),
         total_variation: np.sum(np.abs(p - q)) / 2,
+        l_infinity: np.max(np.abs(p - q)),
         chi_squared: w,
         cramers_v: w,
         g_test: np.sqrt(2 * (a * stats.entropy(p, mixture) + (1 - a) * stats.entropy(q, mixture))),
