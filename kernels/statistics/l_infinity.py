@@ -15,7 +15,7 @@ from kernels.statistics.shares import shares
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(24)
 REACH = 8.0  # deviations beyond which nothing of a normal variable is looked for
-HALVINGS = 16  # of a search: to a ten-thousandth of a deviation
+HALVINGS = 12  # of a search: to a five-hundredth of a deviation
 
 
 def l_infinity(reference: Array, current: Array) -> Array:
@@ -61,7 +61,7 @@ def measure(reference: Array, current: Array, confidence: float = 0.95) -> Measu
         rest = _Line.through(table.reference[..., :-1], table.current[..., :-1]).chance()
         p_value = np.where(table.lone, np.minimum(2 * np.fmin(rest, rare), 1.0), p_value)
 
-    effect, low = whole.where(0.5), whole.where((1 - confidence) / 2)
+    effect, low = whole.where(0.5, (1 - confidence) / 2)
     low = np.where(p_value > 1 - confidence, 0.0, np.minimum(low, effect))
     # Whichever bin changes most, its own interval holds the populations' difference: nothing to correct for.
     n, m = (counts.sum(axis=-1, keepdims=True) for counts in (before, after))
@@ -75,41 +75,46 @@ def measure(reference: Array, current: Array, confidence: float = 0.95) -> Measu
 class _Line(NamedTuple):
     """Populations between "no change" and what was observed, and beyond: at t in [0, 1] the distance is t. Host arrays.
 
-    value [...]; mixture, direction [..., k]: the share of both sides together, and the difference at t = 1; n, m [..., 1] rows
+    value [...]; mixture, direction [..., k]: the share of both sides together, and the difference at t = 1; first [..., k]: the
+    bin of the largest variance without a change, alone; n, m [..., 1] rows
     """
 
     value: Array
     mixture: Array
     direction: Array
+    first: Array
     n: Array
     m: Array
 
     @classmethod
     def through(cls, reference: Array, current: Array) -> _Line:
-        """From counts [..., k]."""
+        """From counts [..., k], of which bins that are empty in every row are left out."""
         n, m = (np.maximum(counts.sum(axis=-1, keepdims=True), 1).astype(np.float64) for counts in (reference, current))
+        value = l_infinity(reference, current)
+        filled: Array = (reference + current).reshape(-1, reference.shape[-1]).any(axis=0)
+        kept = np.flatnonzero(filled) if filled.any() else np.arange(1)
+        reference, current = reference[..., kept], current[..., kept]
         mixture = (reference + current) / (n + m)
-        difference = shares(current) - shares(reference)
-        value = np.abs(difference).max(axis=-1)
-        at = np.argmax(mixture * (1 - mixture), axis=-1)[..., None]
-        most = np.arange(mixture.shape[-1]) == at  # stands for a direction where nothing differs
-        known = np.where(np.isnan(value), 0.0, value)[..., None]
-        return cls(value, mixture, np.where(known > 0, np.nan_to_num(difference) / np.where(known > 0, known, 1), most), n, m)
+        first = np.arange(mixture.shape[-1]) == np.argmax(mixture * (1 - mixture), axis=-1)[..., None]
+        known = np.nan_to_num(value)[..., None]
+        direction = np.nan_to_num(shares(current) - shares(reference)) / np.where(known > 0, known, 1.0)
+        return cls(value, mixture, np.where(known > 0, direction, first), first, n, m)
 
     def chance(self) -> Array:
         """Of a distance as large where nothing changed."""
         found: Array = np.where(np.isnan(self.value), np.nan, self.exceeds(np.nan_to_num(self.value), np.zeros(self.value.shape)))
         return found
 
-    def where(self, chance: float) -> Array:
-        """At which t, no larger than the observed distance, that is exceeded with this chance: 0 where it is with no change."""
+    def where(self, *chances: float) -> Array:
+        """At which t, up to the observed distance, that is exceeded with each chance, [chances, ...]: 0 where no change does."""
         value = np.nan_to_num(self.value)
         spread = np.sqrt((self.mixture * (1 - self.mixture) * (1 / self.n + 1 / self.m)).max(axis=-1))
-        low: Array = np.maximum(value - REACH * spread, 0.0)
-        high = value
+        wanted = np.reshape(chances, (-1, *[1] * value.ndim))
+        low: Array = np.maximum(value - REACH * spread, 0.0) + 0 * wanted
+        high = value + 0 * wanted
         for _ in range(HALVINGS):
             middle = (low + high) / 2
-            beyond = self.exceeds(value, middle) > chance
+            beyond = self.exceeds(value, middle) > wanted
             low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
         return low
 
@@ -125,18 +130,13 @@ class _Line(NamedTuple):
         p = np.clip(self.mixture - self.m / (self.n + self.m) * shift, 0.0, 1.0)
         q = np.clip(self.mixture + self.n / (self.n + self.m) * shift, 0.0, 1.0)
         variance = p * (1 - p) / self.n + q * (1 - q) / self.m
-        first = np.argmax(variance, axis=-1)[..., None]
-
-        def of_first(values: Array) -> Array:
-            return np.take_along_axis(values, first, axis=-1)
-
+        first_p, first_q, widest, middle = ((self.first * each).sum(axis=-1, keepdims=True) for each in (p, q, variance, shift))
         # Where one bin holds everything, what a single row moves stands for chance: another bin may have been missed.
-        widest = of_first(variance)
         widest = np.where(widest > 0, widest, (1 / self.n + 1 / self.m) ** 2)
-        along = -(of_first(p) * p / self.n + of_first(q) * q / self.m) / widest
+        along = -(first_p * p / self.n + first_q * q / self.m) / widest
         left = np.sqrt(np.maximum(variance - along**2 * widest, 0.0))
-        others = np.arange(p.shape[-1]) != first
-        deviation, middle, x = np.sqrt(widest), of_first(shift), distance[..., None]
+        others = ~self.first
+        deviation, x = np.sqrt(widest), distance[..., None]
 
         low, high = (np.clip((end - middle) / deviation, -REACH, REACH) for end in (-x, x))
         z = (low + high) / 2 + (high - low) / 2 * NODES  # [..., nodes]
