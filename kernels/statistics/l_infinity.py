@@ -91,8 +91,8 @@ class _Line(NamedTuple):
         """From counts [..., k], of which bins that are empty in every row are left out."""
         n, m = (np.maximum(counts.sum(axis=-1, keepdims=True), 1).astype(np.float64) for counts in (reference, current))
         value = l_infinity(reference, current)
-        filled: Array = (reference + current).reshape(-1, reference.shape[-1]).any(axis=0)
-        kept = np.flatnonzero(filled) if filled.any() else np.arange(1)
+        filled = np.flatnonzero((reference + current).reshape(-1, reference.shape[-1]).any(axis=0))
+        kept = filled if filled.size else np.arange(1)
         reference, current = reference[..., kept], current[..., kept]
         mixture = (reference + current) / (n + m)
         first = np.arange(mixture.shape[-1]) == np.argmax(mixture * (1 - mixture), axis=-1)[..., None]
