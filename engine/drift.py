@@ -285,7 +285,7 @@ def _side(profile: Profile, ordered: Sequence[Floats]) -> suite.Numbers:
 
 def _category(reference: Profile, current: Profile, name: str, names: Collection[str], confidence: float) -> Compared:
     before, after = reference.categories[name], current.categories.get(name, {})
-    values = sorted({*before, *after})
+    values = sorted({*before, *after}) or [""]  # of no rows at all nothing is known, not even that nothing changed
     table = np.array([[[side.get(value, 0) for value in values]] for side in (before, after)], dtype=np.int64)
     found = suite.categories(table[0], table[1], {*names, "chi2"}, confidence)
     test = found["chi2"].p_value

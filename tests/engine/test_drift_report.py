@@ -57,6 +57,13 @@ def test_new_categories_are_counted_and_drift() -> None:
     assert found["city"].statistics["new"] == pytest.approx(0.25, abs=0.02)
 
 
+def test_of_two_empty_sides_nothing_is_known() -> None:
+    empty = profiling.build(table(0)[:0], SCHEMA)
+    for column in drift.measure(empty, empty):
+        for name, measure in column.measures.items():
+            assert np.isnan([measure.value, measure.effect, measure.low, measure.high]).all(), f"{column.column} {name}"
+
+
 def test_missing_values_that_come_up_are_a_drift_of_their_own() -> None:
     half = table(1).with_columns(pl.when(pl.int_range(pl.len()) % 2 == 0).then(None).otherwise(pl.col("speed")).alias("speed"))
     found = compare(half)
