@@ -51,3 +51,18 @@ def test_a_far_tail_does_not_cancel() -> None:
     p, q = np.array([5000, 3000, 2000]), np.array([3500, 4500, 2000])
     (z,) = 0.15 / np.sqrt(2 * 0.425 * 0.575 / np.array([10_000]))
     assert measure(p, q).p_value == pytest.approx(2 * stats.norm.sf(z), rel=0.5)
+
+
+@pytest.mark.parametrize(("n", "m"), [(1000, 300), (10**6, 2000)])
+@pytest.mark.parametrize("bins", [2, 10, 200])
+@pytest.mark.parametrize("shift", [0.0, 0.1, 1.0])
+def test_the_effect_and_the_lower_end_are_where_the_chance_is_what_it_should_be(shift: float, bins: int, n: int, m: int) -> None:
+    rng = np.random.default_rng(bins)
+    p, other = (rng.dirichlet(np.full(bins, 0.7), 40) for _ in range(2))
+    q = (1 - shift) * p + shift * other
+    line = l_infinity._Line.through(*(np.array([rng.multinomial(rows, one) for one in s]) for s, rows in ((p, n), (q, m))))
+    chances = np.array([[0.5], [0.025]])
+    found = line.where(0.5, 0.025)
+    met = line.exceeds(line.value, found)
+    np.testing.assert_allclose(met[found > 0], np.broadcast_to(chances, met.shape)[found > 0], atol=0.005)
+    assert (met >= chances - 0.005).all()  # where it is 0, it is exceeded more often than that already
