@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import drift, result
-from benchmarks.drift import HEADINGS, Compared, Comparison, Taken, in_turn
 from benchmarks.peers import agreement
 from benchmarks.peers.agreement import Agreement
+from benchmarks.peers.beside import FEWEST, HEADINGS, RUNS, Compared, Comparison, Taken, in_turn, row
 from benchmarks.peers.categories.columns import CATEGORIES, COLUMNS, write
 from benchmarks.peers.process import CACHE, Peer, version
 from kernels.statistics.chi_squared import chi_squared
@@ -76,7 +76,7 @@ class Asked:
 
     @property
     def comparison(self) -> Comparison:
-        """As `benchmarks.drift` has it."""
+        """As `benchmarks.peers.beside` has it."""
         ours = f"{self.form} {self.column}: {self.ours}"
         return Comparison(self.peer, f"{self.column}: {self.theirs}", ours, None, None, self.target)
 
@@ -143,7 +143,7 @@ def compare(every: Sequence[Asked], rows: int) -> tuple[list[Compared], list[Agr
                         found.append(Compared(comparison, 1, theirs, mine, said))
                         right = Asked("ours", one.column, one.ours, one.ours, OWN[one.ours], missing=True)
                         own.append(agreed(right, mine.values["value"][0], tables))
-                        print(*drift.row(found[-1]), sep="  ", flush=True)
+                        print(*row(found[-1]), sep="  ", flush=True)
             alone = [f"polars {column.name}: all" for column in COLUMNS]
             polars = {call: in_turn((ours, call))[0] for call in alone}
     return found, [one for one in own if one is not None], polars
@@ -191,7 +191,7 @@ def main(words: Sequence[str] | None = None) -> None:
         for call, taken in polars.items()
     ]
     body = [
-        f"Columns of {arguments.rows:,} rows, {drift.FEWEST} to {drift.RUNS} runs of peer and ours in turn; medians with the",
+        f"Columns of {arguments.rows:,} rows, {FEWEST} to {RUNS} runs of peer and ours in turn; medians with the",
         "smallest and the largest run; MB are beyond the data.",
         f"Peers: {', '.join(version(name) for name in arguments.peers)}.",
         "",
@@ -201,7 +201,7 @@ def main(words: Sequence[str] | None = None) -> None:
         "",
         HOW,
         "",
-        *result.table(HEADINGS, [drift.row(one) for one in compared]),
+        *result.table(HEADINGS, [row(one) for one in compared]),
         "",
         "## Ours alone, from a polars Series, all statistics of the column",
         "",

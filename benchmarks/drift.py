@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +20,14 @@ import numpy as np
 
 from benchmarks import result
 from benchmarks.peers import agreement, tables
-from benchmarks.peers.agreement import Agreement, Expected, falling, over, same
+from benchmarks.peers.agreement import falling, over, same
+from benchmarks.peers.beside import FEWEST, HEADINGS, LIMIT, RUNS, Compared, Comparison, Taken, in_turn, row
 from benchmarks.peers.ours import BINS, EDGES
 from benchmarks.peers.process import CACHE, Peer, version
 from kernels.statistics.hellinger import hellinger
 from kernels.statistics.jensen_shannon import jensen_shannon
 
 ROWS, COLUMNS = 1_000_000, 4
-RUNS = 5
-FEWEST = 3
-PATIENCE = 15.0  # seconds for the runs of one comparison; past them the fewest do
-LIMIT = 60.0  # and past these a single one does
 WIDE = 1_000_000, 100  # the table that the whole suite is measured on
 SCALE = [(n, d) for d in (10, 100, 1000) for n in (10**4, 10**5, 10**6, 10**7) if n * d <= 10**8]
 H100 = 3.35e12  # bytes a second, its memory's rated bandwidth
@@ -53,18 +47,6 @@ NOTES = {
     ),
     "cuda": ("GB/s are of the bytes that have to move; beside them, those of a copy within the device, read and written.",),
 }
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One call of a peer beside one of ours, what the peer's values have to be, and how many times faster ours must be."""
-
-    peer: str
-    theirs: str
-    ours: str
-    expected: Expected | None
-    tolerance: float | None
-    target: float | None = None
 
 
 TWO = "ks and w1"
@@ -114,61 +96,6 @@ IN_FLOAT64 = tuple(c for c in COMPARISONS if c.ours == TWO and c.target)  # what
 PEERS = tuple(dict.fromkeys(comparison.peer for comparison in COMPARISONS))
 
 
-@dataclass
-class Taken:
-    """What the runs of one call took."""
-
-    wall: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    peak: int = 0
-    values: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, answer: dict[str, Any]) -> None:
-        """One more run."""
-        self.wall.append(answer["wall"])
-        self.cpu.append(answer["cpu"])
-        self.peak = max(self.peak, answer["peak"])
-        self.values = answer["values"]
-
-    @property
-    def seconds(self) -> float:
-        """The median on the clock."""
-        return statistics.median(self.wall)
-
-    @property
-    def cpu_seconds(self) -> float:
-        """The median of all cores together."""
-        return statistics.median(self.cpu)
-
-
-@dataclass(frozen=True)
-class Compared:
-    """A Comparison's outcome; seconds are of all columns."""
-
-    comparison: Comparison
-    columns: int
-    theirs: Taken
-    ours: Taken
-    agreement: Agreement | None
-
-    @property
-    def ratio(self) -> float:
-        """How many times ours' seconds the peer took, on the clock."""
-        return self.theirs.seconds / self.ours.seconds
-
-    @property
-    def cpu_ratio(self) -> float:
-        """The same of CPU seconds: what is left of it without the second core, and on a machine that others load."""
-        return self.theirs.cpu_seconds / self.ours.cpu_seconds
-
-    @property
-    def verdict(self) -> str:
-        """Whether the target was met, if there is one."""
-        if self.comparison.target is None:
-            return ""
-        return f"{'held' if self.ratio >= self.comparison.target else 'NOT HELD'} ({self.comparison.target:g})"
-
-
 @contextmanager
 def table(rows: int, columns: int, kind: str = "float32") -> Iterator[Path]:
     """A folder with the two tables, for as long as it is wanted."""
@@ -198,19 +125,6 @@ def compare(comparisons: Sequence[Comparison], rows: int, columns: int, kind: st
     return found
 
 
-def in_turn(*asked: tuple[Peer, str]) -> list[Taken]:
-    """Runs of several calls, one after another, again and again: what the machine does beside them hits all alike."""
-    taken = [Taken() for _ in asked]
-    begin = time.monotonic()
-    for run in range(1, RUNS + 1):
-        for one, (peer, call) in zip(taken, asked, strict=True):
-            one.add(peer.ask(call))
-        took = time.monotonic() - begin
-        if took > LIMIT or (took > PATIENCE and run >= FEWEST):
-            break
-    return taken
-
-
 def alone(rows: int, columns: int, calls: Sequence[str], device: str) -> dict[str, Taken]:
     """What calls of ours take on a table of this size."""
     with table(rows, columns) as folder, Peer("ours", folder, columns, device) as ours:
@@ -220,26 +134,6 @@ def alone(rows: int, columns: int, calls: Sequence[str], device: str) -> dict[st
 # the report
 
 
-def row(compared: Compared) -> list[str]:
-    """A line of the table of peers; milliseconds are of one column."""
-    comparison, per = compared.comparison, 1e3 / compared.columns
-    theirs, ours = compared.theirs, compared.ours
-    return [
-        f"{comparison.peer} {comparison.theirs}",
-        f"{per * theirs.seconds:.1f} ({per * min(theirs.wall):.1f}–{per * max(theirs.wall):.1f})",
-        f"{per * theirs.cpu_seconds:.1f}",
-        f"{theirs.peak / 1e6:.0f}",
-        comparison.ours,
-        f"{per * ours.seconds:.2f} ({per * min(ours.wall):.2f}–{per * max(ours.wall):.2f})",
-        f"{per * ours.cpu_seconds:.2f}",
-        f"{ours.peak / 1e6:.0f}",
-        f"{compared.ratio:.0f}×" if compared.ratio >= 10 else f"{compared.ratio:.1f}×",
-        f"{compared.cpu_ratio:.0f}×" if compared.cpu_ratio >= 10 else f"{compared.cpu_ratio:.1f}×",
-        compared.verdict,
-        "other definition" if compared.agreement is None else str(compared.agreement),
-    ]
-
-
 HOW = """\
 `ks and w1` is one sort, and a merge of what could change either, charged in full to each of the two; `exact` is one sort and one
 merge of everything, for every exact statistic; passes over counts are charged in full too. nannyml's estimates are compared with
@@ -247,7 +141,6 @@ ours from as many bins, with ours from the 31 edges of a profile, and with the e
 `bare` is the function behind its report, alone. whylogs sketches the current table first, and only estimates. Values: the same
 definition agrees within what is stated; other bins are checked by ours over the peer's own bins; an estimate is told by its
 distance from the exact value."""
-HEADINGS = ("peer", "ms", "core-ms", "MB", "ours", "ms", "core-ms", "MB", "times ours", "(core)", "target", "values")
 
 
 def growth(rows: int, columns: int, taken: dict[str, Taken], device: str) -> list[list[str]]:

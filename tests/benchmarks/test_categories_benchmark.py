@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks import categories, drift, result
+from benchmarks import categories, result
 from benchmarks.categories import OURS, Asked, agreed, counts
-from benchmarks.peers import process
+from benchmarks.peers import beside, process
 from benchmarks.peers.categories import columns, ours
 
 ROWS = 20_000
@@ -20,7 +20,7 @@ ROWS = 20_000
 def test_scipy_gives_our_values_and_ours_are_those_of_numpys_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "environment", lambda name: Path(sys.executable))
     monkeypatch.setattr(result, "FOLDER", tmp_path)
-    monkeypatch.setattr(drift, "RUNS", 1)
+    monkeypatch.setattr(beside, "RUNS", 1)
     categories.main(["--rows", str(ROWS), "--peers", "scipy", "--json", str(tmp_path / "categories.json")])
     report = (tmp_path / "categories.md").read_text()
     assert "targets" not in report  # they are nannyml's

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import drift, result
-from benchmarks.peers import agreement, process, tables
+from benchmarks.peers import agreement, beside, process, tables
 from benchmarks.peers.agreement import over, same
 
 ROWS, COLUMNS = 1_000, 3
@@ -18,7 +18,7 @@ def test_a_quick_run_of_ours_alone_measures_its_passes_and_counts_its_statistics
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(result, "FOLDER", tmp_path)
-    monkeypatch.setattr(drift, "RUNS", 1)
+    monkeypatch.setattr(beside, "RUNS", 1)
     drift.main(["--quick", "--rows", str(ROWS), "--json", str(tmp_path / "drift.json"), "--peers"])
     found = json.loads((tmp_path / "drift.json").read_text())
     assert found["comparisons"] == []
@@ -45,7 +45,7 @@ def test_scipy_gives_our_values(monkeypatch: pytest.MonkeyPatch) -> None:
     checked = {one.comparison.theirs: one.agreement for one in compared if one.agreement is not None}
     assert checked.keys() >= {"kolmogorov_smirnov", "wasserstein", "energy", "mann_whitney", "welch_t"}
     assert all(one.holds for one in checked.values()), checked
-    assert all(drift.FEWEST <= len(one.theirs.wall) == len(one.ours.wall) <= drift.RUNS for one in compared)
+    assert all(beside.FEWEST <= len(one.theirs.wall) == len(one.ours.wall) <= beside.RUNS for one in compared)
 
 
 def test_the_exact_distances_are_compared_in_float64_too() -> None:
