@@ -21,10 +21,11 @@ from engine import drift, embeddings
 from engine.columns import Floats, number
 from engine.drift import Compared, DriftLimits
 from engine.explain import drift_lines
+from engine.kept import kept
 from engine.nouns import DriftReport, Measure
 from engine.parquet import count_of, dates_of, kinds_of, names_of, profile_of, rows_of, vectors_of
 from engine.profile import F64, Profile
-from engine.reference import Reference, kept
+from engine.reference import Reference
 from kernels import suite
 
 ROWS = 10_000  # drawn of each table, for statistics of whole rows

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -138,19 +137,6 @@ class Profile:
         }
         rows, counts = self.rows + other.rows, self.counts.merge(other.counts)
         return Profile(rows, self.numbers, self.edges, counts, samples, categories, self.kinds, self.by, segments)
-
-    def save(self, path: Path) -> None:
-        """Write the Profile as one compressed Arrow IPC file, whole or not at all; see `engine.profile_file`."""
-        from engine import profile_file  # which imports this module
-
-        profile_file.write(self, path)
-
-    @classmethod
-    def load(cls, path: Path) -> Profile:
-        """Read what `save` wrote, or an earlier version of it."""
-        from engine import profile_file
-
-        return profile_file.read(path)
 
 
 def rank_error(values: int, confidence: float = 0.999) -> float:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from engine.profile import Profile, rank_error
-
-ARROW = b"ARROW1"
-WHYLOGS = b"WHY1"
 
 
 @dataclass(frozen=True)
@@ -39,19 +35,3 @@ class Reference:
                 f"statistics over sorted values read {min(sampled):,} values of the reference, {off}; none reads whole rows"
             )
         return said
-
-
-def kept(path: Path) -> Reference | None:
-    """The Profile that a file holds, told by its first bytes and not by its name; None for other files.
-
-    Raises ValueError when it cannot be read.
-    """
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        begins = file.read(len(ARROW))
-    if begins.startswith(WHYLOGS):
-        from engine import whylogs_file
-
-        return whylogs_file.read(path)
-    return Reference(Profile.load(path)) if begins == ARROW else None

@@ -21,8 +21,9 @@ import kernels
 from engine.columns import Holds
 from engine.profile import F64, I64, QUANTILES, SAMPLE, Profile
 from engine.profiling import edges_of
-from engine.reference import WHYLOGS, Reference
+from engine.reference import Reference
 
+BEGINS = b"WHY1"
 CUT = 128  # characters: whylogs counts longer texts by how they begin
 HOLDS: dict[str, Holds] = {"integral": "number", "fractional": "number", "boolean": "boolean", "string": "category"}
 TRUTH = {"True": 1.0, "False": 0.0}
@@ -105,7 +106,7 @@ def _columns(path: Path) -> dict[str, Any]:
     whylogs = _whylogs()
     try:
         with path.open("rb") as file:
-            file.seek(len(WHYLOGS))
+            file.seek(len(BEGINS))
             segments = whylogs.core.utils.read_delimited_protobuf(file, whylogs.core.proto.DatasetSegmentHeader).offsets
         columns: dict[str, Any] = whylogs.core.DatasetProfileView.deserialize(path.read_bytes()).get_columns()
     except Exception as error:  # its own, protobuf's and the sketches'

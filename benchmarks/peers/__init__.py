@@ -5,6 +5,6 @@ reference, and then answers: a line on its standard input names one of its calls
 long the call took, how much memory, and what came out. Before a call is timed it is done once on the tables' first rows.
 
 `NAME.py` holds `statistics(reference, current)`: what to keep of the reference, and the calls over the current table, written the
-way the peer's documentation shows (its docstring says on which page). `NAME.txt` pins the peer's environment whole. `beside` asks a peer and ours
-in turn.
+way the peer's documentation shows (its docstring says on which page). `NAME.txt` pins the peer's environment whole. `beside` asks
+a peer and ours in turn.
 """

@@ -84,7 +84,7 @@ def landed(window: Window, schema: Schema) -> pl.DataFrame:
 @functools.lru_cache(maxsize=2)
 def profile_in(folder: Path) -> Profile:
     """Of the data that the version in this folder was trained on."""
-    return Profile.load(folder / PROFILE)
+    return profile_file.read(folder / PROFILE)
 
 
 def predicted(said: F64, schema: Schema) -> dict[str, F64]:

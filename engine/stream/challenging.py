@@ -7,7 +7,7 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
-from engine import evaluate, profiling
+from engine import evaluate, profile_file, profiling
 from engine.data import table
 from engine.gate import Served
 from engine.intact import WindowLost, lost
@@ -73,7 +73,8 @@ class Challenging(TrainingWindows):
         if not path.exists():
             rows, schema = table.read(challenger.trained_on(spec), self.parts.schema), self.parts.schema
             said = evaluate.predict(Path(challenger.folder) / "model.onnx", table.inputs(rows, schema), schema.target)
-            profiling.build(rows, schema, extra=predicted(said, schema), by=self.parts.drift.segment_by).save(path)
+            made = profiling.build(rows, schema, extra=predicted(said, schema), by=self.parts.drift.segment_by)
+            profile_file.write(made, path)
         digest = digest_of(path)
         parent = champion.version if champion else None
         return self.outside.registry.register(spec, challenger, digest, parent, card.challenger, quality)

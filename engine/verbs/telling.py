@@ -168,7 +168,7 @@ def profile(data: Path, output: Path, columns: tuple[str, ...]) -> None:
     """
     if output.suffix not in (".arrow", ".bin"):
         raise click.BadParameter("name it .arrow, or .bin for whylogs to read", param_hint="--output")
-    from engine import whylogs_file
+    from engine import profile_file, whylogs_file
     from engine.comparison import files_of
     from engine.parquet import profile_of
 
@@ -178,7 +178,7 @@ def profile(data: Path, output: Path, columns: tuple[str, ...]) -> None:
         if output.suffix == ".bin":
             lost = whylogs_file.write(made, output)
         else:
-            made.save(output)
+            profile_file.write(made, output)
     except (ValueError, FileNotFoundError) as error:
         raise ConfigurationError(str(error)) from error
     click.echo("\n".join([f"{output}: {made.rows:,} rows, {len(made.kinds)} columns", *lost]))

@@ -9,10 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine import drift, profiling
+from engine import drift, profile_file, profiling
 from engine.drift import DriftLimits
 from engine.nouns import Column, Schema
-from engine.profile import Profile
 from kernels import suite
 from kernels.statistics.psi import psi
 
@@ -138,8 +137,8 @@ def test_an_effect_that_a_kind_does_not_have_falls_back_to_psi() -> None:
 
 def test_a_profile_survives_the_file(tmp_path: Path) -> None:
     made = profiling.build(table(0), SCHEMA)
-    made.save(tmp_path / "p.arrow")
-    read = Profile.load(tmp_path / "p.arrow")
+    profile_file.write(made, tmp_path / "p.arrow")
+    read = profile_file.read(tmp_path / "p.arrow")
     assert read.rows == made.rows
     assert read.categories == made.categories
     np.testing.assert_array_equal(read.edges, made.edges)

@@ -293,8 +293,8 @@ def test_the_answers_of_a_model_are_columns_of_their_own() -> None:
 
 def test_a_profile_is_an_arrow_file_that_polars_reads(tmp_path: Path) -> None:
     made = profiling.build(table(30_000), SCHEMA, by=SegmentBy("c"), extra={"answer": np.arange(30_000.0)})
-    made.save(tmp_path / "profile.arrow")
-    same(Profile.load(tmp_path / "profile.arrow"), made)
+    profile_file.write(made, tmp_path / "profile.arrow")
+    same(profile_file.read(tmp_path / "profile.arrow"), made)
     read = pl.read_ipc(tmp_path / "profile.arrow")
     whole = read.filter(pl.col("segment").is_null())
     assert whole["name"].to_list() == ["x", "b", "y", "c", "answer"]
@@ -308,8 +308,8 @@ def test_profiles_without_numbers_or_texts_or_rows_survive_the_file(tmp_path: Pa
     texts = Schema((), target="y", task="multiclass", classes=("a", "b"))
     for schema, frame in ((ONE, table(30)), (texts, table(30)), (SCHEMA, table(0))):
         made = profiling.build(frame, schema, by=SegmentBy("c"))
-        made.save(tmp_path / "profile.arrow")
-        same(Profile.load(tmp_path / "profile.arrow"), made)
+        profile_file.write(made, tmp_path / "profile.arrow")
+        same(profile_file.read(tmp_path / "profile.arrow"), made)
 
 
 def test_a_profile_of_an_older_version_is_read(tmp_path: Path) -> None:
@@ -319,7 +319,7 @@ def test_a_profile_of_an_older_version_is_read(tmp_path: Path) -> None:
     old |= {f"sample.{j}": sample for j, sample in enumerate(made.samples)} | {"counts.counts": made.bins}
     meta = json.dumps({"rows": made.rows, "numbers": made.numbers, "categories": made.categories})
     np.savez_compressed(tmp_path / "profile.npz", edges=made.edges[:, 1:-1], meta=np.array(meta), **old)
-    read = Profile.load(tmp_path / "profile.arrow")
+    read = profile_file.read(tmp_path / "profile.arrow")
     np.testing.assert_allclose(read.edges, made.edges, rtol=2e-7)  # a boolean's last edge was not rounded to float32
     np.testing.assert_array_equal(read.bins_and_missing, made.bins_and_missing)
     np.testing.assert_array_equal(read.outside, made.outside)
@@ -331,15 +331,15 @@ def test_what_is_no_profile_or_of_another_format_says_what_to_do(tmp_path: Path)
     path = tmp_path / "profile.arrow"
     path.write_bytes(b"torn")
     with pytest.raises(UnknownProfile, match=r"profile\.arrow is no profile .*: use the version of warmstart that wrote it"):
-        Profile.load(path)
+        profile_file.read(path)
     pl.DataFrame({"x": [1]}).write_ipc(path)
     with pytest.raises(UnknownProfile, match="is no profile"):
-        Profile.load(path)
+        profile_file.read(path)
     newer = pa.table({"x": [1]}).replace_schema_metadata({profile_file.KEY: json.dumps({"format": 3})})
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, newer.schema) as writer:
         writer.write_table(newer)
     with pytest.raises(UnknownProfile, match="is a profile of format 3, and this version reads 2: use the version"):
-        Profile.load(path)
+        profile_file.read(path)
 
 
 # columns

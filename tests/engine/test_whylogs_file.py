@@ -14,13 +14,12 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from engine import app, comparison, whylogs_file
+from engine import app, comparison, profile_file, whylogs_file
 from engine.configuration import ConfigurationError
 from engine.drift import DriftLimits
+from engine.kept import kept
 from engine.page import comparison as drawn
 from engine.parquet import profile_of
-from engine.profile import Profile
-from engine.reference import kept
 from tests.servers import require_package
 
 ROWS = 20_000
@@ -278,7 +277,7 @@ def test_text_crosses_up_to_768_values_and_is_left_out_beyond(tmp_path: Path) ->
 def test_our_own_profile_is_a_reference_too(files: Path, tmp_path: Path) -> None:
     path = tmp_path / "kept.arrow"
     CliRunner().invoke(app.cli, ["profile", str(files / "reference.parquet"), "--output", str(path)], catch_exceptions=False)
-    assert Profile.load(path).rows == ROWS
+    assert profile_file.read(path).rows == ROWS
     from_profile, from_data = (
         told(comparison.of_files(each, files / "moved.parquet", DriftLimits())) for each in (path, files / "reference.parquet")
     )
