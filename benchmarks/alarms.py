@@ -177,7 +177,7 @@ def main() -> None:
         f"{WINDOWS} windows of {ROWS:,} rows and {COLUMNS} columns (16 numbers: normal, correlated, skewed, heavy-tailed, with",
         "missing values, counts, flags, mostly zero; 4 categories of 3, 12, 200 and 2,000 values), compared with a reference of",
         f"{REFERENCE:,} rows, whose quantiles are the {EDGES} edges. In brackets exact 95% intervals.",
-        f"{time.monotonic() - began:.0f} seconds on the clock, {cpu_seconds():.0f} of CPU, on a machine busy with other work.",
+        f"{time.monotonic() - began:.0f} seconds on the clock, {cpu_seconds():.0f} of CPU.",
         "",
         f"## {len(null):,} streams in which nothing changed",
         "",
