@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from toy import Toy, rows
 
-from engine import profile
+from engine import profiling
 from engine.ledger import Ledger
 from engine.loop import Loop
 
@@ -67,7 +67,7 @@ def test_a_process_killed_behind_the_monitor_counts_a_window_once(toy: Toy, monk
 def test_exact_drift_is_of_every_row_until_a_window_is_lost_which_is_told(
     toy: Toy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(profile, "SAMPLE", 300)
+    monkeypatch.setattr(profiling, "SAMPLE", 300)
     settings = ("stream.drift.exact=true", "stream.drift.limit=0.05", "gate.margin=-1")
     toy.land("day-2", rows(2, turned=True))
     with toy.engine(*settings) as engine:
