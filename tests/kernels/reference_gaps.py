@@ -56,12 +56,16 @@ def _sums(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[float]:
 
 
 def assert_same(found: SortedGaps, expected: SortedGaps) -> None:
-    """To 1e-12 relative; variances, which are differences of larger sums, to 1e-9 of the largest."""
+    """To 1e-12 relative; variances, which are differences of larger sums, to 1e-9 of the largest and 1e-15 of those sums."""
+    lengths = np.fmax(expected.area, expected.mean_distance)
+    lengths = lengths[np.isfinite(lengths)]
     for field in fields(SortedGaps):
         ours, theirs = getattr(found, field.name), getattr(expected, field.name)
         exact = field.name.endswith(("rows", "cubes", "wins")) or field.name in ("above", "below")
-        finite = np.where(np.isfinite(theirs), np.abs(theirs), 0.0)
-        loose = 1e-9 * finite.max(initial=0.0) if field.name.endswith(("variance", "covariance")) else 0.0
+        loose = 0.0
+        if field.name.endswith(("variance", "covariance")):
+            size = 1.0 if field.name == "wins_variance" else lengths.max(initial=0.0) ** 2
+            loose = 1e-9 * np.abs(theirs[np.isfinite(theirs)]).max(initial=0.0) + 1e-15 * size
         np.testing.assert_allclose(ours, theirs, rtol=0 if exact else 1e-12, atol=loose, err_msg=field.name)
 
 

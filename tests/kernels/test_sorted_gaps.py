@@ -50,6 +50,18 @@ def test_ties_constants_infinities_and_offsets_are_numpys(data: st.DataObject, o
     assert_same(kernels.sorted_gaps(reference, current), reference_gaps(reference, current))
 
 
+@pytest.mark.parametrize("n", [1, 2, 9, 17, 1000])
+@pytest.mark.parametrize("m", [1, 3, 17, 999])
+def test_two_constants_have_no_variance_but_what_rounding_leaves(n: int, m: int) -> None:
+    reference, current = [np.zeros(n, np.float32)], [np.ones(m, np.float32)]
+    found = kernels.sorted_gaps(reference, current)
+    assert_same(found, reference_gaps(reference, current))
+    if min(n, m) > 1:
+        np.testing.assert_allclose(
+            [found.area_variance, found.squared_area_variance, found.mean_distance_variance], 0, atol=1e-15
+        )
+
+
 def test_threads_give_the_bits_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     reference, current = drawn(20_000, 9_000)
     alone = [kernels.sorted_gaps([a], [b]) for a, b in zip(reference, current, strict=True)]
