@@ -124,8 +124,10 @@ def gc(dry_run: bool, overrides: tuple[str, ...]) -> None:
 
     config = resolve(overrides)
     kept = wiring.build(config["retention"], "retention")
-    with open_ledger(config) as ledger:
-        freed = retention.tidy(kept, place_of(config, ledger), registry_of(config), whole=True, dry_run=dry_run)
+    with open_ledger(config, reading=True) as ledger:
+        known = config["stream"]["name"] in ledger.stream_names()  # where nothing was done nothing is made, not even a lock
+        place, registry = place_of(config, ledger), registry_of(config)
+        freed = retention.tidy(kept, place, registry, whole=True, dry_run=dry_run) if known else []
     for each in freed:
         names = ", ".join(each.names[:3]) + (f" to {each.names[-1]}" if len(each.names) > 3 else "")
         click.echo(f"{each.kind:<11}  {len(each.names):>6,}  {each.bytes:>15,} bytes  {names}")

@@ -235,13 +235,17 @@ def test_no_number_may_be_zero() -> None:
         build(resolve(["stream=flights", "retention.jobs=0"])["retention"], "retention")
 
 
-def test_the_verb_says_what_it_would_free_then_frees_it(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "stream").mkdir()
-    (tmp_path / "stream" / "toy.yaml").write_text(
+def in_a_project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "stream").mkdir()
+    (folder / "stream" / "toy.yaml").write_text(
         "# @package _global_\nstream:\n  name: toy\n  target: wear\n  columns: {speed: number}\n"
         "  source: {_target_: engine.windows.ParquetFolder, folder: windows}\n"
     )
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
+
+
+def test_the_verb_says_what_it_would_free_then_frees_it(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_a_project(tmp_path, monkeypatch)
     promotions(place, 5)
     settings = [f"platform.state={tmp_path}", "retention.jobs=1", "retention.releases=1"]
     assert place_of(resolve(settings), place.ledger).repository.root == tmp_path / "models"
@@ -254,6 +258,13 @@ def test_the_verb_says_what_it_would_free_then_frees_it(place: Place, tmp_path: 
     assert CliRunner().invoke(app.cli, ["gc", *settings]).output.endswith("freed 40 bytes\n")
     assert CliRunner().invoke(app.cli, ["gc", *settings]).output == "nothing is too much\n"
     assert left(place, "models") == ["1", "4", "5"]
+
+
+@pytest.mark.parametrize("options", [["--dry-run"], []])
+def test_the_verb_leaves_an_empty_project_empty(options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_a_project(tmp_path, monkeypatch)
+    assert CliRunner().invoke(app.cli, ["gc", *options, "stream=toy"]).output == "nothing is too much\n"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["stream", "toy.yaml"]
 
 
 def test_2000_windows_stay_small_and_quick(place: Place) -> None:
