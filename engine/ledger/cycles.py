@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from engine.ledger.codec import encode
+from engine.ledger.codec import decode, encode
 from engine.ledger.database import Database
 from engine.ledger.rows import Cycle, cycle_of, window_of
 from engine.ledger.tables import cycles, steps
@@ -28,9 +28,9 @@ class CycleRecords(Database):
         latest = self._latest(window.stream, window.digest)
         if latest and latest.closed is None and latest.sequence != SEQUENCE:
             self._set_aside(latest)
-            return self._insert(window, latest.attempt + 1)
+            return self._instead_of(latest, window)
         if latest and latest.outcome == INTERRUPTED:
-            return self._insert(window, latest.attempt + 1)
+            return self._instead_of(latest, window)
         return latest or self._insert(window, 1)
 
     def again(self, window: Window, accepted: Acceptance | None = None) -> Cycle:
@@ -39,6 +39,14 @@ class CycleRecords(Database):
         if latest and latest.closed is None:
             self._interrupt(latest, "begun again by `warmstart retry`")
         return self._insert(replace(window, accepted=accepted is not None), latest.attempt + 1 if latest else 1, accepted)
+
+    def _instead_of(self, interrupted: Cycle, window: Window) -> Cycle:
+        """The next attempt after one that nobody ended: what a person had accepted in it, still is."""
+        query = sa.select(steps.c.result).where(steps.c.cycle == interrupted.id, steps.c.name == "accept")
+        with self.engine.connect() as tx:
+            said = tx.execute(query).scalar_one_or_none()
+        accepted = decode(Acceptance, said) if said else None
+        return self._insert(replace(window, accepted=accepted is not None), interrupted.attempt + 1, accepted)
 
     def _latest(self, stream: str, digest: str) -> Cycle | None:
         query = (

@@ -137,6 +137,22 @@ def test_work_begun_by_an_older_sequence_of_steps_starts_a_new_attempt(ledger: L
     assert ledger.cycle(old.id).outcome == INTERRUPTED
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_a_person_accepted_stays_so_when_other_steps_begin_anew(
+    killed: bool, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    ledger.record(ledger.open(ONE), "close", Closing(Outcome.QUARANTINED, "too fast"), 0.0)
+    old = ledger.again(ONE, Acceptance("somebody", "the storm was real"))
+    ledger.record(old, "validate", (), 0.0)
+    monkeypatch.setattr("engine.ledger.cycles.SEQUENCE", SEQUENCE + 1)
+    if killed:
+        ledger._set_aside(old)
+    new = ledger.open(ONE)
+    (step,) = ledger.steps(new.id)
+    assert (new.attempt, new.window.accepted, step.name) == (3, True, "accept")
+    assert decode(Acceptance, step.result) == Acceptance("somebody", "the storm was real")
+
+
 def test_a_kill_between_setting_aside_and_starting_anew_starts_anew(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
     old = ledger.open(ONE)
     monkeypatch.setattr("engine.ledger.cycles.SEQUENCE", SEQUENCE + 1)
