@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import drift, result
+from benchmarks import result
 from benchmarks.peers import agreement
 from benchmarks.peers.agreement import Agreement
 from benchmarks.peers.beside import FEWEST, HEADINGS, RUNS, Compared, Comparison, Taken, in_turn, row
@@ -209,9 +209,8 @@ def main(words: Sequence[str] | None = None) -> None:
     ]
     path = result.write("categories", "Drift of words, booleans and dates", body)
     arguments.json.parent.mkdir(exist_ok=True)
-    arguments.json.write_text(
-        json.dumps(drift.as_json(compared, {}) | {"polars": {k: vars(v) for k, v in polars.items()}}, indent=1)
-    )
+    measured = {"comparisons": [one.as_json for one in compared], "polars": {call: vars(taken) for call, taken in polars.items()}}
+    arguments.json.write_text(json.dumps(measured, indent=1))
     print(path.read_text())
 
 

@@ -278,20 +278,7 @@ def gpu_headings(device: str) -> list[str]:
 def as_json(compared: Sequence[Compared], grown: dict[tuple[int, int], dict[str, Taken]]) -> dict[str, Any]:
     """Everything measured; seconds of all columns together."""
     return {
-        "comparisons": [
-            {
-                "peer": c.comparison.peer,
-                "call": c.comparison.theirs,
-                "ours": c.comparison.ours,
-                "columns": c.columns,
-                "times_ours": c.ratio,
-                "target": c.comparison.target,
-                "agreement": None if c.agreement is None else vars(c.agreement) | {"holds": c.agreement.holds},
-                "theirs_took": vars(c.theirs),
-                "ours_took": vars(c.ours),
-            }
-            for c in compared
-        ],
+        "comparisons": [one.as_json for one in compared],
         "ours": [
             {"rows": rows, "columns": columns, "call": call, **vars(one)}
             for (rows, columns), taken in grown.items()

@@ -83,6 +83,22 @@ class Compared:
             return ""
         return f"{'held' if self.ratio >= self.comparison.target else 'NOT HELD'} ({self.comparison.target:g})"
 
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """Everything measured, for programs."""
+        comparison, agreement = self.comparison, self.agreement
+        return {
+            "peer": comparison.peer,
+            "call": comparison.theirs,
+            "ours": comparison.ours,
+            "columns": self.columns,
+            "times_ours": self.ratio,
+            "target": comparison.target,
+            "agreement": None if agreement is None else vars(agreement) | {"holds": agreement.holds},
+            "theirs_took": vars(self.theirs),
+            "ours_took": vars(self.ours),
+        }
+
 
 def in_turn(*asked: tuple[Peer, str]) -> list[Taken]:
     """Runs of several calls, one after another, again and again: what the machine does beside them hits all alike."""

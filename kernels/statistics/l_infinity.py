@@ -138,7 +138,7 @@ class _Line(NamedTuple):
             middle: Array = low + (high - low) * np.clip(-below / np.where(above > below, above - below, 1.0), 0.0, 1.0)
             if step < STEPS:
                 at = deviations(middle)
-                # An end that stays a second time weighs half of what it did, or it would stay for ever.
+                # An end that stays at first, or a second time, weighs half of what it did, or it would stay for ever.
                 weight = np.where(at * last >= 0, 0.5, 1.0)
                 low, below = np.where(at > 0, low, middle), np.where(at > 0, below * weight, at)
                 high, above = np.where(at > 0, middle, high), np.where(at > 0, at, above * weight)
