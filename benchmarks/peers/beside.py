@@ -10,9 +10,9 @@ from typing import Any
 from benchmarks.peers.agreement import Agreement, Expected
 from benchmarks.peers.process import Peer
 
-RUNS = 5
+RUNS = 7  # the first of a process are slower, by up to twice: the median is of enough others
 FEWEST = 3
-PATIENCE = 15.0  # seconds for the runs of one comparison; past them the fewest do
+PATIENCE = 10.0  # seconds for the runs of one comparison; past them the fewest do
 LIMIT = 60.0  # and past these a single one does
 HEADINGS = ("peer", "ms", "core-ms", "MB", "ours", "ms", "core-ms", "MB", "times ours", "(core)", "target", "values")
 
